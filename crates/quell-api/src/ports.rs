@@ -1,0 +1,100 @@
+//! What the HTTP side needs from the process it runs in. The shell implements it; tests script it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use quell_cmdb::Graph;
+use quell_domain::{Batch, Command, Digest, Position, ReceiptId, Source, Timestamp, Topology, Verdict};
+use quell_store::Change;
+use tokio::sync::broadcast;
+
+/// The way onto the log.
+pub trait Intake: Send + Sync + 'static {
+    /// Makes a request durable. Returns only when it cannot be lost any more.
+    fn accept(&self, source: Source, body: Bytes, batch: Batch) -> BoxFuture<'_, Result<ReceiptId, Refusal>>;
+
+    /// Makes a command durable, and waits up to `patience` for what became of it.
+    fn command(&self, command: Command, patience: Duration) -> BoxFuture<'_, Result<Commanded, Refusal>>;
+
+    /// Keeps a topology and puts it in force; returns when the engine has it in force.
+    fn topology(&self, topology: Topology) -> BoxFuture<'_, Result<Activated, Refusal>>;
+
+    /// A record as it was received, decoded again; `None` when the log no longer (or not yet) holds it, or it holds
+    /// no alerts.
+    fn record(&self, position: Position) -> BoxFuture<'_, Result<Option<Received>, Refusal>>;
+}
+
+/// A command that is durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Commanded {
+    /// Its place on the stream of commands.
+    pub position: Position,
+    /// What became of it; `None` when that was not decided in time.
+    pub verdict: Option<Verdict>,
+}
+
+/// A topology in force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Activated {
+    /// Its digest.
+    pub digest: Digest,
+    /// False when it was in force already.
+    pub changed: bool,
+}
+
+/// A request as received.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Received {
+    /// When.
+    pub received_at: Timestamp,
+    /// What it held.
+    pub batch: Batch,
+}
+
+/// Why a request was not made durable. Nothing of it was kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// More is waiting than the limit allows.
+    #[error("more is waiting to be decided than the limit allows")]
+    Overloaded,
+    /// The disk is full; it opens again by itself.
+    #[error("the disk is full")]
+    DiskFull,
+    /// The disk failed; the process is about to exit.
+    #[error("the disk failed")]
+    Failed,
+    /// Shutting down.
+    #[error("shutting down")]
+    Closing,
+    /// The store is away.
+    #[error("the store is unavailable")]
+    Unavailable,
+}
+
+/// What the engine's side knows now.
+pub trait Live: Send + Sync + 'static {
+    /// Changes as they are committed. A reader that falls behind asks the store for what it missed.
+    fn changes(&self) -> broadcast::Receiver<Change>;
+
+    /// The graph in force.
+    fn graph(&self) -> Arc<Graph>;
+
+    /// The digest of the topology in force.
+    fn topology(&self) -> Option<Digest>;
+
+    /// Whether a record can be accepted durably now.
+    fn health(&self) -> Health;
+}
+
+/// Whether the process does its job.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Health {
+    /// What keeps it from accepting; empty when it is ready.
+    pub not_ready: Vec<String>,
+    /// What is worse than it should be although it accepts.
+    pub degraded: Vec<String>,
+    /// Records that are durable and not yet decided.
+    pub lag_records: u64,
+}

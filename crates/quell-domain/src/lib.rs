@@ -1,0 +1,29 @@
+//! The words of quell, as types: every noun that carries an invariant and holds no opinion.
+//!
+//! Deliberately absent: serde, clocks, tables, routes, graphs and decisions.
+//! A conversion to or from a foreign text belongs in `quell-formats`; a decision belongs in `quell-engine`.
+
+pub mod alert;
+pub mod batch;
+pub mod ci;
+pub mod command;
+pub mod ids;
+pub mod incident;
+pub mod input;
+pub mod labels;
+pub mod reason;
+pub mod time;
+
+pub use alert::{Alert, AlertState, Binding, Ending, Severity, Source};
+pub use batch::{Action, Batch, BatchBuilder, Item, ItemDraft, Reject};
+pub use ci::{Ci, CiId, Criticality, Redundancy, Relationship, Topology, TopologyFault};
+pub use command::{Command, CommandKind, Outcome, Verdict};
+pub use ids::{AlertId, Digest, Fingerprint, IncidentId, Moment, Position, ReceiptId, Shard};
+pub use incident::{
+    BlastRadius, Cause, Impact, Incident, IncidentState, Notice, Priority, ServiceAtRisk, TimelineEntry, Transition,
+    Urgency,
+};
+pub use input::{Activation, ArtefactKind, Input, RecordKind};
+pub use labels::{Labels, LabelsRef};
+pub use reason::{Fact, Reason};
+pub use time::Timestamp;

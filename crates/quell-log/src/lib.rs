@@ -1,0 +1,8 @@
+//! The durable log: what was received, in one order per stream, kept until nothing needs it.
+//!
+//! A record is acknowledged only when it cannot be lost any more. Deliberately absent: what the bytes mean
+//! (`quell-formats`), what follows from them (`quell-engine`), and clocks (one is handed in).
+
+pub mod contract;
+
+pub use contract::{AppendError, Clock, Draft, Record, Stamp, Stream};

@@ -1,0 +1,248 @@
+//! What every store promises, whichever database it lies in. One suite of tests runs against each.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use quell_domain::{
+    Alert, AlertId, ArtefactKind, Digest, Fingerprint, Incident, IncidentId, IncidentState, Notice, Position, Shard,
+    TimelineEntry, Timestamp,
+};
+use quell_engine::{Checkpoint, Effects, Fold, Parked, Snapshot};
+
+/// How far the store contains what the log holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Positions {
+    /// The last record of the main stream whose effects are contained.
+    pub applied: Position,
+    /// The last record up to which repeats are contained for every alert.
+    pub folded: Position,
+    /// The last command whose effects are contained.
+    pub commands: Position,
+}
+
+/// Everything of one transaction.
+#[derive(Clone, Debug)]
+pub struct Commit<'a> {
+    /// Whose.
+    pub shard: Shard,
+    /// The epoch under which the writer got the shard; another one is refused ([`StoreError::Fenced`]).
+    pub epoch: u64,
+    /// `applied` and `commands` after this commit; `folded` moves only with a flush.
+    pub applied: Position,
+    /// See [`Positions::commands`].
+    pub commands: Position,
+    /// See [`Checkpoint`].
+    pub checkpoint: Checkpoint,
+    /// What to remember. Of several versions of a row only the last is written.
+    pub effects: &'a Effects,
+    /// Repeats folded since the last flush, when this commit flushes; then `folded` becomes `applied`.
+    pub flush: Option<Flush<'a>>,
+}
+
+/// The alerts touched by repeats since the last flush.
+#[derive(Clone, Copy, Debug)]
+pub struct Flush<'a> {
+    /// Their folds, each alert once.
+    pub folds: &'a [Fold],
+}
+
+/// What a commit brought forth.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Committed {
+    /// One change for each incident written, with its new place in the order of changes.
+    pub changes: Vec<Change>,
+}
+
+/// An incident changed. The numbers grow with every commit and never repeat, so a reader can ask for "all since".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Its place in the order of changes.
+    pub number: u64,
+    /// The incident.
+    pub incident: IncidentId,
+    /// Its state after the change.
+    pub state: IncidentState,
+}
+
+/// What a shard's engine starts from.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The epoch that commits must carry from now on; one more than the last.
+    pub epoch: u64,
+    /// Where to go on reading.
+    pub positions: Positions,
+    /// The engine's state.
+    pub snapshot: Snapshot,
+}
+
+/// Which incidents to list; newest first (by number, descending).
+#[derive(Clone, Debug)]
+pub struct IncidentQuery {
+    /// Only those in this state.
+    pub state: Option<IncidentState>,
+    /// Only those before this one in the order of the list.
+    pub before: Option<IncidentId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Which alerts to list; newest first (by id, descending). Stale ones are never listed.
+#[derive(Clone, Debug, Default)]
+pub struct AlertQuery {
+    /// Only firing ones, or only ended ones.
+    pub firing: Option<bool>,
+    /// Only bound ones, or only unbound ones.
+    pub bound: Option<bool>,
+    /// Only those of this incident.
+    pub incident: Option<IncidentId>,
+    /// Only episodes of this fingerprint.
+    pub fingerprint: Option<Fingerprint>,
+    /// Only those before this one in the order of the list.
+    pub before: Option<AlertId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A part of a list, and where the next part begins.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Page<T, K> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Pass it as `before` for the next part; `None` at the end.
+    pub next: Option<K>,
+}
+
+/// An incident with all that belongs to it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct IncidentDetail {
+    /// The incident.
+    pub incident: Incident,
+    /// Its alerts, by id; at most as many as asked for.
+    pub alerts: Vec<Alert>,
+    /// Its timeline, oldest first.
+    pub timeline: Vec<TimelineEntry>,
+}
+
+/// A notice that one sink has not taken yet.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Delivery {
+    /// Its identity at the sink: the same at every attempt, unique over (shard, incident, notice number, sink).
+    pub id: String,
+    /// What to tell.
+    pub notice: Notice,
+    /// Attempts made so far.
+    pub attempts: u32,
+}
+
+/// Why the store did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The shard was taken over by another writer: drop the state and load again.
+    #[error("{operation}: the shard's epoch is no longer {epoch}")]
+    Fenced {
+        /// What was tried.
+        operation: &'static str,
+        /// The epoch the writer believed in.
+        epoch: u64,
+    },
+    /// The disk is full: nothing was changed; try again.
+    #[error("{operation}: no space left on the store's disk")]
+    DiskFull {
+        /// What was tried.
+        operation: &'static str,
+    },
+    /// A write or fsync failed: the process must not go on.
+    #[error("{operation}: the store's disk failed")]
+    DiskFailed {
+        /// What was tried.
+        operation: &'static str,
+        /// The database's word.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database is away or busy: nothing was changed; try again.
+    #[error("{operation}: the store is unavailable")]
+    Unavailable {
+        /// What was tried.
+        operation: &'static str,
+        /// The database's word.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The schema is newer than this binary.
+    #[error("open: the store has schema {found}, this binary knows {known}; use a newer quell")]
+    TooNew {
+        /// The store's schema.
+        found: i64,
+        /// The newest schema known here.
+        known: i64,
+    },
+    /// A row that this binary cannot read.
+    #[error("{operation}: the row of {what} is damaged: {why}")]
+    Damaged {
+        /// What was tried.
+        operation: &'static str,
+        /// Which row.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Shorthand for what every method returns.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// A store. Methods that write for a shard are called by its one engine only.
+pub trait Store: Send + Sync + 'static {
+    /// Takes the shard over: raises its epoch and reads what its engine needs.
+    fn take_over(&self, shard: Shard) -> Answer<'_, Restored>;
+
+    /// Remembers, all or nothing. Notices become one delivery for each of `sinks` in the same transaction.
+    fn commit<'a>(&'a self, commit: Commit<'a>, sinks: &'a [String]) -> Answer<'a, Committed>;
+
+    /// Keeps an artefact by its digest; keeping it again changes nothing.
+    fn put_artefact<'a>(&'a self, kind: ArtefactKind, digest: Digest, bytes: &'a [u8]) -> Answer<'a, ()>;
+
+    /// The bytes of an artefact.
+    fn artefact(&self, kind: ArtefactKind, digest: Digest) -> Answer<'_, Option<Vec<u8>>>;
+
+    /// Positions and checkpoint of a shard, as committed.
+    fn position(&self, shard: Shard) -> Answer<'_, (Positions, Checkpoint)>;
+
+    /// A part of the list of incidents.
+    fn incidents(&self, shard: Shard, query: IncidentQuery) -> Answer<'_, Page<Incident, IncidentId>>;
+
+    /// One incident with its timeline and its first `alerts` alerts.
+    fn incident(&self, shard: Shard, id: IncidentId, alerts: u32) -> Answer<'_, Option<IncidentDetail>>;
+
+    /// A part of the list of alerts.
+    fn alerts(&self, shard: Shard, query: AlertQuery) -> Answer<'_, Page<Alert, AlertId>>;
+
+    /// The episodes of a fingerprint whose row was opened at or before a record, newest first, stale ones included:
+    /// what a receipt is explained from.
+    fn episodes(&self, shard: Shard, fingerprint: Fingerprint, through: Position) -> Answer<'_, Vec<Alert>>;
+
+    /// What of a record was parked.
+    fn parked_of(&self, shard: Shard, position: Position) -> Answer<'_, Vec<Parked>>;
+
+    /// Parked parts, newest first, at most `limit`.
+    fn parked(&self, shard: Shard, limit: u32) -> Answer<'_, Vec<Parked>>;
+
+    /// Changes after a number, in order, each incident once (its last change), at most `limit`.
+    fn changes_since(&self, shard: Shard, number: u64, limit: u32) -> Answer<'_, Vec<Change>>;
+
+    /// Deliveries of a sink that are due at `now`, the oldest first, at most `limit`. An incident's later notices are
+    /// not due before its earlier ones are delivered or dead.
+    fn due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>>;
+
+    /// The sink took it.
+    fn delivered<'a>(&'a self, id: &'a str, at: Timestamp) -> Answer<'a, ()>;
+
+    /// The sink did not take it; try again after `retry_in`, or never again when that is `None` (dead: kept, counted,
+    /// visible).
+    fn failed<'a>(&'a self, id: &'a str, at: Timestamp, why: &'a str, retry_in: Option<Duration>) -> Answer<'a, ()>;
+
+    /// Deletes history older than `before`: ended alerts and resolved incidents that no engine has in hand.
+    /// Returns how many rows went.
+    fn forget_before(&self, shard: Shard, before: Timestamp) -> Answer<'_, u64>;
+}

@@ -1,0 +1,11 @@
+//! What quell remembers: effects, positions and the outbox, in one transaction.
+//!
+//! Deliberately absent: decisions, foreign formats and routes. Rows never leave their module: what goes in and comes
+//! out are the nouns of `quell-domain` and the effects of `quell-engine`.
+
+pub mod contract;
+
+pub use contract::{
+    AlertQuery, Change, Commit, Committed, Delivery, Flush, IncidentDetail, IncidentQuery, Page, Positions, Restored,
+    Store, StoreError,
+};
