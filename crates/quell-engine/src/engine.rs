@@ -7,7 +7,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use quell_cmdb::{Graph, Scratch};
-use quell_domain::{AlertState, ArtefactKind, Digest, Incident, Input, Moment, Position, Shard, Timestamp, Topology};
+use quell_domain::{AlertState, ArtefactKind, Digest, Incident, IncidentState, Input, Moment, Position, Shard, Timestamp, Topology};
 
 use crate::alerts::{Alerts, Entry, Slot};
 use crate::deadlines::{DeadlineReason, Deadlines};
@@ -36,6 +36,8 @@ pub struct Engine {
     pub(crate) position: Position,
     pub(crate) alerts: Alerts,
     pub(crate) incidents: BTreeMap<u64, Live>,
+    /// How many of them are open.
+    pub(crate) open: u64,
     /// Incidents of unbound alerts, by a hash of the label values they are grouped by.
     pub(crate) unbound: HashMap<u64, BTreeSet<u64>, BuildHasherDefault<DefaultHasher>>,
     pub(crate) suspects: Suspects,
@@ -67,6 +69,7 @@ impl Engine {
             position: Position::START,
             alerts: Alerts::default(),
             incidents: BTreeMap::new(),
+            open: 0,
             unbound: HashMap::default(),
             suspects: Suspects::default(),
             scratch: Scratch::default(),
@@ -92,6 +95,7 @@ impl Engine {
         engine.checkpoint = snapshot.checkpoint;
         engine.position = applied;
         for incident in snapshot.incidents {
+            engine.open += u64::from(incident.state == IncidentState::Open);
             engine.incidents.insert(incident.id.number, Live::of_row(incident));
         }
         for alert in snapshot.alerts {
@@ -180,8 +184,7 @@ impl Engine {
     /// Alerts that fire, and incidents that are open.
     #[must_use]
     pub fn in_hand(&self) -> (u64, u64) {
-        let open = self.incidents.values().filter(|live| live.is_open()).count();
-        (self.alerts.firing(), open as u64)
+        (self.alerts.firing(), self.open)
     }
 
     /// The whole state as rows without reasons, by id: what two engines that decide alike must agree on.

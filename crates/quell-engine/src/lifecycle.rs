@@ -133,6 +133,7 @@ impl Engine {
         };
         let name = entry.name().to_owned();
         self.incidents.insert(number, Live::of_row(row));
+        self.open += 1;
         self.add_member(number, slot);
         let reason = Reason::new("opened", "{alert} is explained by no open incident").text("alert", name);
         self.judge(number);
@@ -166,6 +167,7 @@ impl Engine {
         row.reopened += 1;
         row.resolved_at = None;
         row.resolved_by = None;
+        self.open += 1;
         let reason = Reason::new("reopened", "reopened: {why}").text("why", why);
         self.note(number, now, QUELL, reason.clone());
         self.notify(number, now, Transition::Reopened, reason);
@@ -237,6 +239,7 @@ impl Engine {
         live.row.resolved_at = Some(at);
         live.row.resolved_by = by.map(|(actor, _)| actor.to_owned());
         live.row.review_at = None;
+        self.open -= 1;
         self.note(number, at, by.map_or(QUELL, |(actor, _)| actor), reason.clone());
         self.notify(number, at, Transition::Resolved, reason);
         self.schedule_let_go(number);

@@ -1,1 +1,19 @@
-//! placeholder
+//! The shell: configuration, the one clock, the loop around the engine, the wiring and the command line.
+//!
+//! Deliberately absent: decisions (`quell-engine`), formats, SQL, routes. This crate only puts the rooms together.
+
+pub mod artefacts;
+pub mod check;
+pub mod cli;
+pub mod clock;
+mod demo;
+mod desk;
+mod gauges;
+mod intake;
+mod keeper;
+mod live;
+mod recover;
+pub mod replay;
+pub mod serve;
+mod settings;
+pub mod shell;

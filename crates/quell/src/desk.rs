@@ -1,0 +1,140 @@
+//! The engine at its desk: inputs in, effects gathered, one commit for many inputs, and only then the telling.
+//!
+//! Remember, tell, let go: effects, positions and outbox rows are committed in one transaction; only then is anything
+//! published; a crash between any two steps is harmless. Absent on purpose: where inputs come from (`shell`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use quell_domain::{Input, Moment, Position, Shard};
+use quell_engine::{Disposed, Effects, Engine, Fold};
+use quell_store::{Commit, Flush, Store, StoreError};
+
+use crate::artefacts::Shelf;
+use crate::gauges::Gauges;
+use crate::live::Published;
+
+/// The wait before a refused commit is tried again, doubled each time up to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// The engine with what is not committed yet.
+pub(crate) struct Desk {
+    pub(crate) shard: Shard,
+    pub(crate) epoch: u64,
+    pub(crate) engine: Engine,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) gauges: Arc<Gauges>,
+    pub(crate) sinks: Vec<String>,
+    /// The last command that was applied.
+    pub(crate) commands: Position,
+    pub(crate) pending: Effects,
+    /// Something must be committed even when no row changed: an artefact came into force.
+    pub(crate) forced: bool,
+    pub(crate) folds: Vec<Fold>,
+    /// The last record of the main stream contained in a flush.
+    pub(crate) folded: Position,
+}
+
+impl Desk {
+    /// Applies one record of the main stream.
+    pub(crate) async fn apply(&mut self, moment: Moment, input: &Input) {
+        if let Input::Activate(activation) = input {
+            // An artefact that cannot be read any more must not stop intake: what is in force stays in force.
+            match self.shelf.take(&*self.store, *activation).await {
+                Ok(artefact) => self.engine.shelve(activation.digest, artefact),
+                Err(error) => tracing::error!(error = format!("{error:#}"), "an activated artefact cannot be used"),
+            }
+            self.forced = true;
+        }
+        self.forced |= matches!(input, Input::Outage { .. });
+        let effects = self.engine.on_input(moment, input);
+        self.pending.absorb(effects);
+    }
+
+    /// Applies one command.
+    pub(crate) fn command(&mut self, moment: Moment, input: &Input) {
+        self.commands = self.commands.max(moment.position);
+        let effects = self.engine.on_input(moment, input);
+        self.pending.absorb(effects);
+    }
+
+    /// How many rows wait to be committed.
+    pub(crate) fn weight(&self) -> usize {
+        self.pending.alerts.len() + self.pending.timeline.len() + self.pending.parked.len()
+    }
+
+    /// Commits what is pending, if anything is, then tells of it. Waits as long as the store is away.
+    ///
+    /// # Errors
+    /// When the shard was lost or the disk has failed: the process must not go on.
+    pub(crate) async fn commit(&mut self, flush: bool) -> anyhow::Result<()> {
+        if flush {
+            self.folds.extend(self.engine.take_folds());
+        }
+        let flush = flush && (self.folded < self.engine.position() || !self.folds.is_empty());
+        if self.pending.is_empty() && !self.forced && !flush {
+            self.tell(Vec::new());
+            return Ok(());
+        }
+        let mut wait = RETRY.0;
+        let changes = loop {
+            let commit = Commit {
+                shard: self.shard,
+                epoch: self.epoch,
+                applied: self.engine.position(),
+                commands: self.commands,
+                checkpoint: self.engine.checkpoint(),
+                effects: &self.pending,
+                flush: flush.then_some(Flush { folds: &self.folds }),
+            };
+            let started = std::time::Instant::now();
+            match self.store.commit(commit, &self.sinks).await {
+                Ok(committed) => {
+                    self.gauges.committed(started.elapsed());
+                    break committed.changes;
+                }
+                Err(error @ (StoreError::DiskFull { .. } | StoreError::Unavailable { .. })) => {
+                    self.published.store_away(true);
+                    tracing::warn!(error = %crate::serve::chain(&error), "the store did not take a commit; trying again");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(RETRY.1);
+                }
+                Err(error) => return Err(error).context("what was decided cannot be remembered"),
+            }
+        };
+        self.published.store_away(false);
+        if flush {
+            self.folds.clear();
+            self.folded = self.engine.position();
+        }
+        self.tell(changes);
+        Ok(())
+    }
+
+    /// Tells of what is remembered.
+    fn tell(&mut self, changes: Vec<quell_store::Change>) {
+        let effects = std::mem::take(&mut self.pending);
+        let Disposed { received, .. } = effects.disposed;
+        if received != effects.disposed.sum() {
+            tracing::error!(disposed = ?effects.disposed, "items were received and not disposed of once each");
+        }
+        self.gauges.disposed(effects.disposed);
+        let (alerts, incidents) = self.engine.in_hand();
+        self.gauges.in_hand(alerts, incidents);
+        if std::mem::take(&mut self.forced) {
+            self.published.in_force(self.engine.graph(), self.engine.checkpoint());
+        }
+        self.published.applied(self.engine.position());
+        if !effects.outcomes.is_empty() {
+            let verdicts = effects.outcomes.iter().map(|outcome| (outcome.command, outcome.verdict));
+            self.published.decided(verdicts, self.commands);
+        }
+        self.published.publish(changes);
+        if !effects.notices.is_empty() {
+            self.published.wake.send_replace(());
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What the process counts of itself, beside what the HTTP side counts.
+//!
+//! Absent on purpose: ids, fingerprints and names of CIs as label values.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use quell_engine::Disposed;
+
+use crate::live::Published;
+
+/// Every metric of the loop around the engine.
+#[derive(Debug)]
+pub(crate) struct Gauges {
+    received: IntCounter,
+    disposed: IntCounterVec,
+    alerts: IntGauge,
+    incidents: IntGauge,
+    commits: Histogram,
+}
+
+impl Gauges {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let received = IntCounter::new("quell_alerts_received_total", "Items received and decided, refused ones included")?;
+        let disposed = Opts::new("quell_alerts_disposed_total", "What became of received items; the sum equals quell_alerts_received_total");
+        let disposed = IntCounterVec::new(disposed, &["disposition"])?;
+        for (_, name) in Disposed::default().each() {
+            disposed.with_label_values(&[name]);
+        }
+        let alerts = IntGauge::new("quell_alerts_firing", "Alerts that fire")?;
+        let incidents = IntGauge::new("quell_incidents_open", "Incidents that are open")?;
+        let commits = HistogramOpts::new("quell_store_commit_seconds", "How long commits of effects took")
+            .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]);
+        let commits = Histogram::with_opts(commits)?;
+        let build = Opts::new("quell_build_info", "The version that runs").const_label("version", env!("CARGO_PKG_VERSION"));
+        let build = IntGauge::with_opts(build)?;
+        build.set(1);
+        let all: [Box<dyn Collector>; 6] = [
+            Box::new(received.clone()),
+            Box::new(disposed.clone()),
+            Box::new(alerts.clone()),
+            Box::new(incidents.clone()),
+            Box::new(commits.clone()),
+            Box::new(build),
+        ];
+        for metric in all {
+            registry.register(metric)?;
+        }
+        Ok(Gauges { received, disposed, alerts, incidents, commits })
+    }
+
+    pub(crate) fn disposed(&self, disposed: Disposed) {
+        self.received.inc_by(disposed.received);
+        for (count, name) in disposed.each() {
+            if count > 0 {
+                self.disposed.with_label_values(&[name]).inc_by(count);
+            }
+        }
+    }
+
+    pub(crate) fn in_hand(&self, alerts: u64, incidents: u64) {
+        self.alerts.set(i64::try_from(alerts).unwrap_or(i64::MAX));
+        self.incidents.set(i64::try_from(incidents).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn committed(&self, took: Duration) {
+        self.commits.observe(took.as_secs_f64());
+    }
+}
+
+/// The lag, read at the moment it is asked for.
+pub(crate) struct Lag {
+    published: Arc<Published>,
+    gauge: IntGauge,
+}
+
+impl Lag {
+    pub(crate) fn new(published: Arc<Published>) -> Result<Self, prometheus::Error> {
+        let help = "Records that are durable and not yet decided and remembered; 0 at the end of the log";
+        Ok(Lag { published, gauge: IntGauge::new("quell_log_lag_records", help)? })
+    }
+}
+
+impl Collector for Lag {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.gauge.set(i64::try_from(self.published.lag()).unwrap_or(i64::MAX));
+        self.gauge.collect()
+    }
+}

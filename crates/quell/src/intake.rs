@@ -1,0 +1,116 @@
+//! The way onto the log, for the HTTP side.
+//!
+//! Absent on purpose: decoding; what comes here is decoded already and travels with its bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use quell_api::ports::{Activated, Commanded, Intake, Received, Refusal};
+use quell_domain::{
+    Activation, ArtefactKind, Batch, Command, Input, Position, ReceiptId, RecordKind, Shard, Source, Topology,
+};
+use quell_engine::Engine;
+use quell_formats::{record, topology};
+use quell_log::embedded::{Appender, Reader};
+use quell_log::{AppendError, Draft, Stamp, Stream};
+use quell_store::Store;
+
+use crate::artefacts::Shelf;
+use crate::live::Published;
+
+/// What a request needs to become durable.
+pub(crate) struct Door {
+    pub(crate) shard: Shard,
+    pub(crate) appender: Appender<Input>,
+    pub(crate) reader: Reader,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) published: Arc<Published>,
+}
+
+impl Door {
+    pub(crate) async fn append(&self, stream: Stream, kind: RecordKind, body: Bytes, input: Input) -> Result<Stamp, Refusal> {
+        let draft = Draft { stream, kind, body, carry: Some(input) };
+        let stamp = self.appender.append(draft).await.map_err(refusal)?;
+        if stream == Stream::Main {
+            self.published.appended(stamp.position);
+        }
+        Ok(stamp)
+    }
+
+    /// Appends an input that quell itself makes.
+    pub(crate) async fn append_input(&self, stream: Stream, input: Input) -> Result<Stamp, Refusal> {
+        let (kind, body) = record::encode(&input).expect("only alerts are recorded as they were posted");
+        self.append(stream, kind, body.into(), input).await
+    }
+}
+
+fn refusal(error: AppendError) -> Refusal {
+    match error {
+        AppendError::Overloaded { .. } => Refusal::Overloaded,
+        AppendError::DiskFull => Refusal::DiskFull,
+        AppendError::Failed(_) => Refusal::Failed,
+        AppendError::Closed => Refusal::Closing,
+    }
+}
+
+impl Intake for Door {
+    fn accept(&self, source: Source, body: Bytes, batch: Batch) -> BoxFuture<'_, Result<ReceiptId, Refusal>> {
+        Box::pin(async move {
+            let stamp = self.append(Stream::Main, RecordKind::Alerts(source), body, Input::Alerts(batch)).await?;
+            Ok(ReceiptId { shard: self.shard.number, position: stamp.position })
+        })
+    }
+
+    fn command(&self, command: Command, patience: Duration) -> BoxFuture<'_, Result<Commanded, Refusal>> {
+        Box::pin(async move {
+            let stamp = self.append_input(Stream::Commands, Input::Command(command)).await?;
+            let verdict = self.published.verdict(stamp.position, patience).await;
+            Ok(Commanded { position: stamp.position, verdict })
+        })
+    }
+
+    fn topology(&self, topology: Topology) -> BoxFuture<'_, Result<Activated, Refusal>> {
+        Box::pin(async move {
+            let made = tokio::task::spawn_blocking(move || {
+                let bytes = topology::encode(&topology);
+                (topology::digest(&bytes), bytes, Engine::topology_artefact(topology))
+            });
+            let (digest, bytes, artefact) = made.await.map_err(|_| Refusal::Closing)?;
+            if quell_api::ports::Live::topology(&*self.published) == Some(digest) {
+                return Ok(Activated { digest, changed: false });
+            }
+            let kind = ArtefactKind::Topology;
+            if let Err(error) = self.store.put_artefact(kind, digest, &bytes).await {
+                tracing::error!(error = %crate::serve::chain(&error), "a topology could not be kept");
+                return Err(Refusal::Unavailable);
+            }
+            self.shelf.put(digest, artefact);
+            self.append_input(Stream::Main, Input::Activate(Activation { kind, digest })).await?;
+            self.published.wait_for_topology(digest).await;
+            Ok(Activated { digest, changed: true })
+        })
+    }
+
+    fn record(&self, position: Position) -> BoxFuture<'_, Result<Option<Received>, Refusal>> {
+        Box::pin(async move {
+            let found = self.reader.read_one::<Input>(Stream::Main, position).await;
+            let found = found.map_err(|error| {
+                tracing::error!(error = %crate::serve::chain(&error), %position, "a record could not be read");
+                Refusal::Unavailable
+            })?;
+            let Some(found) = found else { return Ok(None) };
+            let received_at = found.stamp.received_at;
+            Ok(match record::decode(found.kind, &found.body) {
+                Ok(Input::Alerts(batch)) => Some(Received { received_at, batch }),
+                Ok(_) => None,
+                Err(error) => {
+                    tracing::error!(error = %crate::serve::chain(&error), %position, "a record could not be decoded");
+                    return Err(Refusal::Unavailable);
+                }
+            })
+        })
+    }
+}

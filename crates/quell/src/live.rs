@@ -1,0 +1,157 @@
+//! What the loop around the engine lets the HTTP side see.
+//!
+//! Absent on purpose: anything that is not committed; see `shell` for the order of remembering and telling.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use quell_api::ports::{Health, Live};
+use quell_cmdb::Graph;
+use quell_domain::{Digest, Position, Verdict};
+use quell_engine::Checkpoint;
+use quell_log::embedded::LogState;
+use quell_store::Change;
+use tokio::sync::{broadcast, watch};
+
+/// Changes kept for a reader that is slow; one that is slower asks the store.
+const CHANGES: usize = 1024;
+
+/// Verdicts kept for whoever waits for them.
+const VERDICTS: usize = 4096;
+
+/// Records that may wait before intake is called degraded.
+const LAG_DEGRADED: u64 = 1000;
+
+/// The state that the loop publishes.
+#[derive(Debug)]
+pub(crate) struct Published {
+    changes: broadcast::Sender<Change>,
+    graph: RwLock<Arc<Graph>>,
+    topology: watch::Sender<Option<Digest>>,
+    /// The last record known to be durable.
+    appended: AtomicU64,
+    /// The last record whose effects are committed.
+    applied: AtomicU64,
+    decided: watch::Sender<Position>,
+    verdicts: Mutex<BTreeMap<Position, Verdict>>,
+    store_away: AtomicBool,
+    recovering: AtomicBool,
+    log: watch::Receiver<LogState>,
+    /// Wakes the sinks' workers.
+    pub(crate) wake: watch::Sender<()>,
+}
+
+impl Published {
+    pub(crate) fn new(log: watch::Receiver<LogState>) -> Self {
+        Published {
+            changes: broadcast::channel(CHANGES).0,
+            graph: RwLock::default(),
+            topology: watch::channel(None).0,
+            appended: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
+            decided: watch::channel(Position::START).0,
+            verdicts: Mutex::default(),
+            store_away: AtomicBool::new(false),
+            recovering: AtomicBool::new(true),
+            log,
+            wake: watch::channel(()).0,
+        }
+    }
+
+    /// A record is durable.
+    pub(crate) fn appended(&self, position: Position) {
+        self.appended.fetch_max(position.0, Ordering::AcqRel);
+    }
+
+    /// Everything up to here is decided and remembered.
+    pub(crate) fn applied(&self, position: Position) {
+        self.appended(position);
+        self.applied.store(position.0, Ordering::Release);
+    }
+
+    pub(crate) fn lag(&self) -> u64 {
+        let applied = self.applied.load(Ordering::Acquire);
+        self.appended.load(Ordering::Acquire).saturating_sub(applied)
+    }
+
+    pub(crate) fn recovered(&self) {
+        self.recovering.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn store_away(&self, away: bool) {
+        self.store_away.store(away, Ordering::Release);
+    }
+
+    pub(crate) fn in_force(&self, graph: &Arc<Graph>, checkpoint: Checkpoint) {
+        *self.graph.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(graph);
+        self.topology.send_replace(checkpoint.topology);
+    }
+
+    /// Waits until a topology is in force.
+    pub(crate) async fn wait_for_topology(&self, digest: Digest) {
+        let mut topology = self.topology.subscribe();
+        // The sender lives as long as self.
+        let _ = topology.wait_for(|now| *now == Some(digest)).await;
+    }
+
+    /// Commands up to `position` are decided and remembered.
+    pub(crate) fn decided(&self, verdicts: impl IntoIterator<Item = (Position, Verdict)>, position: Position) {
+        let mut kept = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(verdicts);
+        while kept.len() > VERDICTS {
+            kept.pop_first();
+        }
+        drop(kept);
+        self.decided.send_replace(position);
+    }
+
+    /// What became of a command; `None` when that is not decided within `patience`.
+    pub(crate) async fn verdict(&self, position: Position, patience: Duration) -> Option<Verdict> {
+        let mut decided = self.decided.subscribe();
+        tokio::time::timeout(patience, decided.wait_for(|through| *through >= position)).await.ok()?.ok()?;
+        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).get(&position).copied()
+    }
+
+    pub(crate) fn publish(&self, changes: Vec<Change>) {
+        for change in changes {
+            // Nobody listening is no error.
+            let _ = self.changes.send(change);
+        }
+    }
+}
+
+impl Live for Published {
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    fn graph(&self) -> Arc<Graph> {
+        Arc::clone(&self.graph.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn topology(&self) -> Option<Digest> {
+        *self.topology.borrow()
+    }
+
+    fn health(&self) -> Health {
+        let mut health = Health { lag_records: self.lag(), ..Health::default() };
+        match *self.log.borrow() {
+            LogState::Open => {}
+            LogState::Full => health.not_ready.push("the log's disk is full".into()),
+            LogState::Failed => health.not_ready.push("the log's disk has failed".into()),
+            LogState::Closed => health.not_ready.push("shutting down".into()),
+        }
+        if self.recovering.load(Ordering::Acquire) {
+            health.not_ready.push("still reading what was received before the start".into());
+        }
+        if self.store_away.load(Ordering::Acquire) {
+            health.degraded.push("the store cannot be written: alerts are accepted and decided later".into());
+        }
+        if health.lag_records > LAG_DEGRADED {
+            health.degraded.push(format!("{} records wait to be decided", health.lag_records));
+        }
+        health
+    }
+}

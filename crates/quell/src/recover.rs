@@ -1,0 +1,93 @@
+//! Starting where the last process stopped.
+//!
+//! Rows say what was decided; the log says what came after, and which repeats the rows do not contain. Absent on
+//! purpose: anything live; the loop takes over at the end of the backlog.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use quell_domain::{Activation, ArtefactKind, Input, Position, Shard};
+use quell_engine::{Artefact, Engine, Settings};
+use quell_log::Stream;
+use quell_log::embedded::Reader;
+use quell_store::{Restored, Store};
+
+use crate::artefacts;
+use crate::desk::Desk;
+use crate::shell::{decoded, moment};
+
+/// Records read at once.
+const CHUNK: usize = 256;
+
+/// The engine's state as committed, and the positions to go on from.
+pub(crate) async fn restore(
+    store: &dyn Store,
+    shard: Shard,
+    settings: Arc<Settings>,
+) -> anyhow::Result<(Engine, Restored)> {
+    let mut restored = store.take_over(shard).await.context("the store cannot be read")?;
+    let mut in_force: Vec<Artefact> = Vec::new();
+    for kind in ArtefactKind::ALL {
+        if let Some(digest) = restored.snapshot.checkpoint.artefact(kind) {
+            in_force.push(artefacts::load(store, kind, digest).await?);
+        }
+    }
+    let snapshot = std::mem::take(&mut restored.snapshot);
+    let engine = Engine::restore(shard, settings, in_force, snapshot, restored.positions.applied);
+    Ok((engine, restored))
+}
+
+/// Reads the backlog up to `last`: repeats that no row contains are folded again, commands and records that were never
+/// decided are decided.
+pub(crate) async fn catch_up(desk: &mut Desk, reader: &Reader, applied: Position, last: [Position; 2]) -> anyhow::Result<()> {
+    let [last_main, last_command] = last;
+    let mut from = desk.folded.next();
+    let mut refolded = 0_u64;
+    while from <= applied {
+        let records = reader.read::<Input>(Stream::Main, from, CHUNK).await?;
+        let Some(last) = records.last().map(|record| record.stamp.position) else { break };
+        for record in records {
+            let moment = moment(&record);
+            if let (true, Some(input)) = (moment.position <= applied, decoded(record)) {
+                desk.engine.refold(moment, &input);
+                refolded += 1;
+            }
+        }
+        from = last.next();
+    }
+    let mut from = desk.commands.next();
+    while from <= last_command {
+        let records = reader.read::<Input>(Stream::Commands, from, CHUNK).await?;
+        let Some(last) = records.last().map(|record| record.stamp.position) else { break };
+        for record in records {
+            let moment = moment(&record);
+            if let Some(input) = decoded(record) {
+                desk.command(moment, &input);
+            }
+        }
+        desk.commit(false).await?;
+        from = last.next();
+    }
+    let mut from = applied.next();
+    let mut decided = 0_u64;
+    while from <= last_main {
+        let records = reader.read::<Input>(Stream::Main, from, CHUNK).await?;
+        let Some(last) = records.last().map(|record| record.stamp.position) else { break };
+        for record in records {
+            let moment = moment(&record);
+            let input = decoded(record).unwrap_or(Input::Tick);
+            desk.apply(moment, &input).await;
+            decided += 1;
+        }
+        desk.commit(false).await?;
+        from = last.next();
+    }
+    desk.commit(true).await?;
+    tracing::info!(refolded, decided, "read what was received before the start");
+    Ok(())
+}
+
+/// Puts rules in force that differ from those in force.
+pub(crate) fn rules_to_activate(engine: &Engine, digest: quell_domain::Digest) -> Option<Activation> {
+    (engine.checkpoint().rules != Some(digest)).then_some(Activation { kind: ArtefactKind::Rules, digest })
+}

@@ -1,0 +1,150 @@
+//! The loop around the engine: one writer, one order.
+//!
+//! Commands go first, then records in the order of the log, then the deadlines that the engine asked for; a deadline is
+//! a tick that is put on the log before it is acted on, and only once the end of the log is reached. Absent on purpose:
+//! decisions (the engine) and durability (the log and the store).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quell_domain::{Input, Moment};
+use quell_formats::record as format;
+use quell_log::embedded::Tail;
+use quell_log::{Clock, Record, Stream};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::desk::Desk;
+use crate::intake::Door;
+
+/// Records taken at once.
+const CHUNK: usize = 256;
+
+/// Rows gathered before a commit: enough to share the cost of the transaction, few enough to be told soon.
+const ROWS: usize = 4096;
+
+/// Repeats are written at least this often.
+const FLUSH: Duration = Duration::from_secs(10);
+
+/// Ticks come no closer than this, however many deadlines there are.
+const TICKS: Duration = Duration::from_millis(250);
+
+/// After a tick could not be put on the log.
+const TICK_RETRY: Duration = Duration::from_secs(1);
+
+/// The longest sleep: the wall clock may be set while the loop waits.
+const NAP: Duration = Duration::from_secs(5);
+
+/// Runs until `shutdown` turns true and everything received is decided.
+///
+/// # Errors
+/// When what was decided cannot be remembered: the process must not go on.
+pub(crate) async fn run(
+    mut desk: Desk,
+    door: Arc<Door>,
+    clock: Arc<dyn Clock>,
+    mut main: Tail<Input>,
+    mut commands: Tail<Input>,
+    mut shutdown: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let mut flushed = Instant::now();
+    let mut tick_after = Instant::now();
+    loop {
+        let due = desk.engine.next_deadline().map(|(at, _)| at);
+        let wait = due.map_or(NAP, |at| at.since(clock.now())).min(NAP);
+        let tick_at = (Instant::now() + wait).max(tick_after);
+        let flush_at = flushed + FLUSH;
+        tokio::select! {
+            biased;
+            given = commands.recv_many(CHUNK) => {
+                if given.is_empty() {
+                    break;
+                }
+                for record in given {
+                    command(&mut desk, record);
+                }
+            }
+            taken = main.recv_many(CHUNK) => {
+                if taken.is_empty() {
+                    break;
+                }
+                for record in taken {
+                    apply(&mut desk, record).await;
+                    if desk.weight() >= ROWS {
+                        desk.commit(false).await?;
+                        overtake(&mut desk, &mut commands);
+                    }
+                }
+            }
+            () = tokio::time::sleep_until(tick_at.min(flush_at)) => {
+                let now = clock.now();
+                if due.is_some_and(|at| at <= now) && Instant::now() >= tick_after {
+                    let ticked = door.append_input(Stream::Main, Input::Tick).await;
+                    tick_after = Instant::now() + if ticked.is_ok() { TICKS } else { TICK_RETRY };
+                }
+            }
+            _ = shutdown.wait_for(|closing| *closing) => break,
+        }
+        let flush = flushed.elapsed() >= FLUSH;
+        desk.commit(flush).await?;
+        if flush {
+            flushed = Instant::now();
+        }
+    }
+    finish(desk, door, main, commands).await
+}
+
+/// Decides what was received before the log was closed.
+async fn finish(mut desk: Desk, door: Arc<Door>, mut main: Tail<Input>, mut commands: Tail<Input>) -> anyhow::Result<()> {
+    door.appender.close().await;
+    overtake(&mut desk, &mut commands);
+    while let Some(record) = main.try_recv() {
+        apply(&mut desk, record).await;
+        if desk.weight() >= ROWS {
+            desk.commit(false).await?;
+        }
+    }
+    desk.commit(true).await
+}
+
+/// Commands that came while records were decided.
+fn overtake(desk: &mut Desk, commands: &mut Tail<Input>) {
+    while let Some(record) = commands.try_recv() {
+        command(desk, record);
+    }
+}
+
+async fn apply(desk: &mut Desk, record: Record<Input>) {
+    let moment = moment(&record);
+    match decoded(record) {
+        Some(input) => desk.apply(moment, &input).await,
+        // Counted as time that passed: the record's place must not be taken for unread.
+        None => desk.apply(moment, &Input::Tick).await,
+    }
+}
+
+fn command(desk: &mut Desk, record: Record<Input>) {
+    let moment = moment(&record);
+    if let Some(input) = decoded(record) {
+        desk.command(moment, &input);
+    }
+}
+
+pub(crate) fn moment<T>(record: &Record<T>) -> Moment {
+    Moment { position: record.stamp.position, received_at: record.stamp.received_at }
+}
+
+/// The input of a record: as handed over, or decoded again. `None`, said aloud, when that cannot be done.
+pub(crate) fn decoded(record: Record<Input>) -> Option<Input> {
+    if let Some(input) = record.carry {
+        return Some(input);
+    }
+    match format::decode(record.kind, &record.body) {
+        Ok(input) => Some(input),
+        Err(error) => {
+            let position = record.stamp.position;
+            tracing::error!(error = %crate::serve::chain(&error), %position, "a record cannot be decoded and is skipped");
+            None
+        }
+    }
+}
