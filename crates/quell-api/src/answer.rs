@@ -140,8 +140,7 @@ mod tests {
 
     #[test]
     fn every_refusal_says_when_to_come_again() {
-        for refusal in
-            [Refusal::Overloaded, Refusal::DiskFull, Refusal::Failed, Refusal::Closing, Refusal::Unavailable]
+        for refusal in [Refusal::Overloaded, Refusal::DiskFull, Refusal::Failed, Refusal::Closing, Refusal::Unavailable]
         {
             let response = Problem::from(refusal).into_response();
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{refusal}");

@@ -17,6 +17,8 @@ use crate::body::{self, Caps};
 use crate::doors::no_answer;
 use crate::{App, guard, pages, shape};
 
+/// Alerts shown with the answer.
+const ALERTS: u32 = 100;
 /// Bytes of a command's body.
 const BODY_BYTES: usize = 64 * 1024;
 /// Characters of an operator's name.
@@ -80,7 +82,8 @@ async fn run(
     let incident = incident_id(app, id)?;
     let (head, body) = request.into_parts();
     if form && !guard::from_own_page(&head.headers) {
-        let problem = Problem::bad("header Content-Type", "a form", "application/json, or a form of this server's page");
+        let problem =
+            Problem::bad("header Content-Type", "a form", "application/json, or a form of this server's page");
         return Err(Problem { status: StatusCode::FORBIDDEN, code: "cross_origin", ..problem });
     }
     let limits = &app.api.limits;
@@ -96,11 +99,11 @@ async fn run(
     let patience = limits.command_patience + limits.append_patience;
     let asked = app.api.intake.command(command, limits.command_patience);
     let asked = tokio::time::timeout(patience, asked).await.map_err(|_| no_answer("the log", patience))??;
-    let after = store.incident(shard, incident, 0).await?;
+    let after = store.incident(shard, incident, ALERTS).await?;
     let body = json!({
         "command": format!("C-{}", asked.position),
         "outcome": asked.verdict.map(Verdict::as_str),
-        "incident": after.map(|detail| shape::head(&detail.incident)),
+        "incident": after.as_ref().map(shape::incident),
     });
     Ok(Done { incident, body })
 }
@@ -122,8 +125,8 @@ fn from_json(bytes: &[u8]) -> Result<Words, Problem> {
         return words(None, None);
     }
     let allowed = "a JSON object with by, note or text, each a string";
-    let fields: BTreeMap<String, Value> = serde_json::from_slice(bytes)
-        .map_err(|error| Problem::bad("body", error.to_string(), allowed))?;
+    let fields: BTreeMap<String, Value> =
+        serde_json::from_slice(bytes).map_err(|error| Problem::bad("body", error.to_string(), allowed))?;
     let mut found: BTreeMap<&str, String> = BTreeMap::new();
     for (name, value) in &fields {
         match (name.as_str(), value) {

@@ -29,9 +29,7 @@ pub(crate) async fn alertmanager_api(State(app): State<Arc<App>>, request: Reque
     match take(&app, request, Source::AlertmanagerApi, alertmanager::decode_api).await {
         Err(problem) => refuse(&problem),
         Ok(Taken { receipt, faults, .. }) if faults.is_empty() => with_receipt(receipt, StatusCode::OK),
-        Ok(Taken { receipt, faults, .. }) => {
-            with_receipt(receipt, (StatusCode::BAD_REQUEST, Json(faults.join("; "))))
-        }
+        Ok(Taken { receipt, faults, .. }) => with_receipt(receipt, (StatusCode::BAD_REQUEST, Json(faults.join("; ")))),
     }
 }
 
@@ -112,8 +110,7 @@ async fn take(app: &App, request: Request, source: Source, decoder: fn(&[u8]) ->
 
 async fn read(app: &App, request: Request) -> Result<Whole, BodyFault> {
     let limits = &app.api.limits;
-    let caps =
-        Caps { encoded: limits.encoded_bytes, decoded: limits.decoded_bytes, patience: limits.body_patience };
+    let caps = Caps { encoded: limits.encoded_bytes, decoded: limits.decoded_bytes, patience: limits.body_patience };
     let (head, body) = request.into_parts();
     body::read(&head.headers, body, caps, &app.budget).await
 }

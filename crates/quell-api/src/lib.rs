@@ -9,7 +9,6 @@ mod commands;
 mod doors;
 mod guard;
 mod health;
-mod interim;
 mod metrics;
 mod pages;
 mod params;

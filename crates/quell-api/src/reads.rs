@@ -10,8 +10,10 @@ use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, TryStreamExt, stream};
 use quell_domain::{AlertId, CiId, Fingerprint, IncidentId, IncidentState, ReceiptId};
-use crate::interim::topology;
+use quell_formats::topology;
+use quell_formats::views::{IncidentJson, alert_json};
 use quell_store::{AlertQuery, IncidentDetail, IncidentQuery, Page};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::answer::Problem;
@@ -50,7 +52,7 @@ pub(crate) async fn incidents(State(app): State<Arc<App>>, uri: Uri) -> Result<J
         // Deleted since it was listed: its head is all that is left.
         Ok::<_, Problem>(detail.unwrap_or(IncidentDetail { incident, alerts: vec![], timeline: vec![] }))
     });
-    let items: Vec<Value> =
+    let items: Vec<IncidentJson> =
         details.buffered(AT_ONCE).map_ok(|detail| shape::incident(&detail)).try_collect().await?;
     Ok(list(items, next))
 }
@@ -60,7 +62,7 @@ pub(crate) async fn incident(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     uri: Uri,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<IncidentJson>, Problem> {
     Params::read(&uri, &[])?;
     let detail = app.api.store.incident(app.api.shard, incident_id(&app, &id)?, ALERTS_OF_ONE).await?;
     let detail = detail.ok_or_else(|| Problem::not_found("incident", &id))?;
@@ -81,7 +83,7 @@ pub(crate) async fn alerts(State(app): State<Arc<App>>, uri: Uri) -> Result<Json
         limit: params.limit(DEFAULT_LIMIT, MAX_LIMIT)?,
     };
     let Page { items, next } = app.api.store.alerts(app.api.shard, query).await?;
-    Ok(list(items.iter().map(shape::alert).collect(), next))
+    Ok(list(items.iter().map(alert_json).collect(), next))
 }
 
 /// `GET /api/v1/parked`.
@@ -99,7 +101,7 @@ pub(crate) async fn parked(State(app): State<Arc<App>>, uri: Uri) -> Result<Json
             "raw": part.raw,
         })
     });
-    Ok(list(items.collect(), None::<AlertId>))
+    Ok(list(items.collect::<Vec<Value>>(), None::<AlertId>))
 }
 
 /// `GET /api/v1/receipts/{id}`.
@@ -184,6 +186,6 @@ pub(crate) async fn put_topology(State(app): State<Arc<App>>, request: Request) 
     })))
 }
 
-fn list(items: Vec<Value>, next: Option<impl ToString>) -> Json<Value> {
+fn list(items: Vec<impl Serialize>, next: Option<impl ToString>) -> Json<Value> {
     Json(json!({"items": items, "next": next.map(|next| next.to_string())}))
 }

@@ -3,34 +3,26 @@
 //! Absent on purpose: choosing what to show.
 
 use quell_cmdb::{Blast, CiIx, Graph};
-use quell_domain::{Alert, Incident, ServiceAtRisk};
-use crate::interim::views;
+use quell_domain::Incident;
+use quell_formats::views::{self, BlastJson, IncidentJson};
 use quell_store::IncidentDetail;
 use serde_json::{Value, json};
 
 use crate::receipts::{ItemFate, Receipt};
 
-/// An incident with its alerts and timeline.
-pub(crate) fn incident(detail: &IncidentDetail) -> Value {
-    let mut shown = views::incident_json(&detail.incident, &detail.alerts, &detail.timeline);
-    shown["alerts_total"] = detail.incident.alerts.into();
-    shown
-}
-
 /// An incident without its alerts and timeline.
 pub(crate) fn head(incident: &Incident) -> Value {
-    let mut shown = views::incident_json(incident, &[], &[]);
+    let mut shown = json!(views::incident_json(incident, &[], &[]));
     if let Some(fields) = shown.as_object_mut() {
         fields.remove("alerts");
         fields.remove("timeline");
     }
-    shown["alerts_total"] = incident.alerts.into();
     shown
 }
 
-/// One alert of the list of alerts.
-pub(crate) fn alert(alert: &Alert) -> Value {
-    views::alert_json(alert)
+/// An incident with its timeline and the alerts that were asked for.
+pub(crate) fn incident(detail: &IncidentDetail) -> IncidentJson {
+    views::incident_json(&detail.incident, &detail.alerts, &detail.timeline)
 }
 
 /// What became of a request.
@@ -74,17 +66,12 @@ pub(crate) fn impact(graph: &Graph, failing: CiIx, blast: &Blast, limit: usize) 
             })
         })
         .collect();
-    let services: Vec<Value> = blast.radius.services.iter().map(service).collect();
+    let BlastJson { cis, services, partial } = views::blast_json(&blast.radius);
     json!({
         "ci": graph.ci(failing).id.as_str(),
-        "cis": blast.radius.cis,
+        "cis": cis,
         "services": services,
         "dependents": dependents,
-        "partial": blast.radius.partial,
+        "partial": partial,
     })
-}
-
-fn service(service: &ServiceAtRisk) -> Value {
-    let ServiceAtRisk { ci, name, criticality, owner } = service;
-    json!({"ci": ci.as_str(), "name": name, "criticality": criticality.as_str(), "owner": owner})
 }

@@ -143,7 +143,8 @@ pub(crate) async fn stream(
     let open = Open::new(app.api.metrics.streams.clone(), seat);
     let closing = closing.map(|Extension(closing)| closing);
     let events = events(Listener { told, queue, last, beat, closing, _open: open });
-    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(3600))).into_response();
+    let mut response =
+        Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(3600))).into_response();
     response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
     Ok(response)
 }

@@ -118,9 +118,7 @@ impl EgressPolicy {
         let blocked = BLOCKED.iter().any(|&(network, prefix)| contains(network, prefix, ip));
         let allowed = |allowed: &Allowed| match allowed {
             Allowed::Name { host: name, port } => *port == address.port() && name.eq_ignore_ascii_case(host),
-            Allowed::Network { network, prefix, port } => {
-                *port == address.port() && contains(*network, *prefix, ip)
-            }
+            Allowed::Network { network, prefix, port } => *port == address.port() && contains(*network, *prefix, ip),
         };
         if !blocked || self.allowed.iter().any(allowed) {
             return Ok(());

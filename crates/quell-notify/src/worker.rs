@@ -113,10 +113,11 @@ impl Worker {
         // The store holds an incident's later notices back; this holds them even if one lets two through.
         let mut incidents = BTreeSet::new();
         due.retain(|delivery| incidents.insert(delivery.notice.incident));
-        let told = futures::stream::iter(&due).map(|delivery| self.tell(delivery)).buffer_unordered(CONCURRENCY);
-        let told: Vec<Result<(), StoreError>> = told.collect().await;
+        let count = due.len();
+        let told = futures::stream::iter(due).map(|delivery| async move { self.tell(&delivery).await });
+        let told: Vec<Result<(), StoreError>> = told.buffer_unordered(CONCURRENCY).collect().await;
         told.into_iter().collect::<Result<(), _>>()?;
-        Ok(due.len())
+        Ok(count)
     }
 
     async fn tell(&self, delivery: &Delivery) -> Result<(), StoreError> {
@@ -232,6 +233,8 @@ mod tests {
         assert!(retry(1, answered(503, Some(120))) >= Some(Duration::from_secs(120)));
         assert_eq!(retry(1, answered(503, Some(1_000_000))), Some(LONGEST));
         let spread: BTreeSet<Duration> = (0..50).map(|n| backoff(&n.to_string(), 10)).collect();
-        assert!(spread.len() > 40 && spread.iter().any(|d| d.as_secs() < 300) && spread.iter().any(|d| d.as_secs() > 700));
+        assert!(
+            spread.len() > 40 && spread.iter().any(|d| d.as_secs() < 300) && spread.iter().any(|d| d.as_secs() > 700)
+        );
     }
 }

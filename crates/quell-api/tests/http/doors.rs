@@ -111,8 +111,7 @@ async fn pagerduty_refuses_in_pagerdutys_words() {
 async fn a_refusal_is_503_with_retry_after_at_every_door() {
     for refusal in [Refusal::Overloaded, Refusal::DiskFull, Refusal::Failed, Refusal::Closing, Refusal::Unavailable] {
         let script = Script::new().set(|state| state.refusal = Some(refusal));
-        for (path, body) in
-            [("/api/v2/alerts", GOOD), ("/api/v1/webhooks/alertmanager", HOOK), ("/v2/enqueue", EVENT)]
+        for (path, body) in [("/api/v2/alerts", GOOD), ("/api/v1/webhooks/alertmanager", HOOK), ("/v2/enqueue", EVENT)]
         {
             let answer = post(&script.router(), path, body).await;
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path} {refusal}");

@@ -90,7 +90,8 @@ async fn forms_of_the_page_act_and_lead_back() {
         let answer = ask(&script.router(), Method::POST, &path, &own, form).await;
         assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, "/incidents/INC-7"), "{act}");
     }
-    let kinds = script.get(|state| state.commands.iter().map(|c| (c.actor.clone(), c.kind.clone())).collect::<Vec<_>>());
+    let kinds =
+        script.get(|state| state.commands.iter().map(|c| (c.actor.clone(), c.kind.clone())).collect::<Vec<_>>());
     let ana = || "Ana".to_owned();
     assert_eq!(
         kinds,
