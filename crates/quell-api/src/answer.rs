@@ -19,7 +19,7 @@ pub(crate) struct Problem {
     /// A stable name in snake case.
     pub(crate) code: &'static str,
     /// One sentence for people.
-    pub(crate) message: String,
+    pub(crate) message: Box<str>,
     pub(crate) found: Option<String>,
     pub(crate) place: Option<String>,
     pub(crate) allowed: Option<String>,
@@ -29,7 +29,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     /// A problem without details yet.
-    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<Box<str>>) -> Self {
         let message = message.into();
         Problem { status, code, message, found: None, place: None, allowed: None, retry_after: None }
     }
@@ -50,7 +50,7 @@ impl Problem {
     }
 
     /// It may work again in a while.
-    pub(crate) fn unavailable(code: &'static str, message: impl Into<String>, retry_after: u32) -> Self {
+    pub(crate) fn unavailable(code: &'static str, message: impl Into<Box<str>>, retry_after: u32) -> Self {
         let retry_after = Some(retry_after);
         Problem { retry_after, ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, message) }
     }

@@ -127,7 +127,7 @@ pub(crate) async fn incident(State(app): State<Arc<App>>, Path(id): Path<String>
 
 /// A page that says why something was refused.
 pub(crate) fn refused(app: &App, problem: Problem) -> Response {
-    let page = ProblemPage { frame: Frame::new(app, "That did not work"), message: problem.message.clone() };
+    let page = ProblemPage { frame: Frame::new(app, "That did not work"), message: problem.message.to_string() };
     match page.render() {
         Ok(html) => problem.answer_with(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html)),
         Err(_) => problem.into_response(),

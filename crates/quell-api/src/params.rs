@@ -82,7 +82,7 @@ mod tests {
             let words = [("true", Some(true)), ("false", Some(false))];
             Ok((params.limit(DEFAULT_LIMIT, MAX_LIMIT)?, params.choice("bound", &words, None)?))
         });
-        assert_eq!(found.map_err(|problem| problem.message), expected.map_err(str::to_owned), "{query}");
+        assert_eq!(found.map_err(|problem| problem.message.to_string()), expected.map_err(str::to_owned), "{query}");
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(crate) async fn incidents(State(app): State<Arc<App>>, uri: Uri) -> Result<J
     });
     let items: Vec<IncidentJson> =
         details.buffered(AT_ONCE).map_ok(|detail| shape::incident(&detail)).try_collect().await?;
-    Ok(list(items, next))
+    Ok(list(&items, next))
 }
 
 /// `GET /api/v1/incidents/{id}`.
@@ -83,7 +83,7 @@ pub(crate) async fn alerts(State(app): State<Arc<App>>, uri: Uri) -> Result<Json
         limit: params.limit(DEFAULT_LIMIT, MAX_LIMIT)?,
     };
     let Page { items, next } = app.api.store.alerts(app.api.shard, query).await?;
-    Ok(list(items.iter().map(alert_json).collect(), next))
+    Ok(list(&items.iter().map(alert_json).collect::<Vec<_>>(), next))
 }
 
 /// `GET /api/v1/parked`.
@@ -101,7 +101,7 @@ pub(crate) async fn parked(State(app): State<Arc<App>>, uri: Uri) -> Result<Json
             "raw": part.raw,
         })
     });
-    Ok(list(items.collect::<Vec<Value>>(), None::<AlertId>))
+    Ok(list(&items.collect::<Vec<Value>>(), None::<AlertId>))
 }
 
 /// `GET /api/v1/receipts/{id}`.
@@ -186,6 +186,6 @@ pub(crate) async fn put_topology(State(app): State<Arc<App>>, request: Request) 
     })))
 }
 
-fn list(items: Vec<impl Serialize>, next: Option<impl ToString>) -> Json<Value> {
+fn list(items: &[impl Serialize], next: Option<impl ToString>) -> Json<Value> {
     Json(json!({"items": items, "next": next.map(|next| next.to_string())}))
 }

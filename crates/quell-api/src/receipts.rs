@@ -3,6 +3,7 @@
 //! Absent on purpose: routes and JSON.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use quell_domain::{
     Action, Alert, AlertId, AlertState, Fingerprint, IncidentId, Item, Position, ReceiptId, Shard, Timestamp,
@@ -79,19 +80,20 @@ pub(crate) async fn explain(
             items.push(fate_of(number, fingerprint, Fate::Waiting, None, reason));
             continue;
         }
-        if !episodes.contains_key(&fingerprint) {
-            episodes.insert(fingerprint, store.episodes(shard, fingerprint, receipt.position).await?);
-        }
-        let rows = episodes.get(&fingerprint).map_or(&[][..], Vec::as_slice);
+        let rows = match episodes.entry(fingerprint) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(store.episodes(shard, fingerprint, receipt.position).await?),
+        };
         let (fate, row) = judge(item, ordinal, receipt.position, received.received_at, rows);
         let fate = match row.and_then(|row| row.incident) {
             Some(incident) if fate == Fate::Correlated => {
-                if !openings.contains_key(&incident) {
-                    let detail = store.incident(shard, incident, 0).await?;
-                    let opening = detail.map(|d| (d.incident.opened_position, d.incident.opened_ordinal));
-                    openings.insert(incident, opening);
-                }
-                let opening = openings.get(&incident).copied().flatten();
+                let opening = match openings.entry(incident) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(free) => {
+                        let detail = store.incident(shard, incident, 0).await?;
+                        *free.insert(detail.map(|d| (d.incident.opened_position, d.incident.opened_ordinal)))
+                    }
+                };
                 if opening == Some((receipt.position, ordinal)) { Fate::Opened } else { Fate::Correlated }
             }
             _ => fate,
