@@ -1,0 +1,186 @@
+//! What operators ask of an incident: acknowledge, resolve, comment; as JSON by programs, as forms by the page.
+//!
+//! Absent on purpose: deciding it. A command is put on the log, and what became of it is told when known in time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use quell_domain::{Command, CommandKind, IncidentId, Verdict};
+use serde_json::{Value, json};
+
+use crate::answer::Problem;
+use crate::body::{self, Caps};
+use crate::doors::no_answer;
+use crate::{App, guard, pages, shape};
+
+/// Bytes of a command's body.
+const BODY_BYTES: usize = 64 * 1024;
+/// Characters of an operator's name.
+const NAME_CHARS: usize = 100;
+/// Characters of a note or comment.
+const NOTE_CHARS: usize = 10_000;
+
+/// `POST /api/v1/incidents/{id}/ack`.
+pub(crate) async fn acknowledge(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    answer(&app, &id, request, |_| Ok(CommandKind::Acknowledge)).await
+}
+
+/// `POST /api/v1/incidents/{id}/resolve`.
+pub(crate) async fn resolve(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    answer(&app, &id, request, |words| Ok(CommandKind::Resolve { note: words.note.clone() })).await
+}
+
+/// `POST /api/v1/incidents/{id}/comment`.
+pub(crate) async fn comment(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    let comment = |words: &Words| match &words.note {
+        Some(text) => Ok(CommandKind::Comment { text: text.clone() }),
+        None => Err(Problem::bad("text", "", format!("1 to {NOTE_CHARS} characters"))),
+    };
+    answer(&app, &id, request, comment).await
+}
+
+/// What the body said.
+#[derive(Debug)]
+struct Words {
+    by: String,
+    note: Option<String>,
+}
+
+async fn answer(
+    app: &App,
+    id: &str,
+    request: Request,
+    kind: impl FnOnce(&Words) -> Result<CommandKind, Problem>,
+) -> Response {
+    let form = is_form(request.headers());
+    match run(app, id, request, form, kind).await {
+        Err(problem) if form => pages::refused(app, problem),
+        Err(problem) => problem.into_response(),
+        Ok(Done { incident, .. }) if form => see_other(incident),
+        Ok(Done { body, .. }) => (StatusCode::ACCEPTED, Json(body)).into_response(),
+    }
+}
+
+struct Done {
+    incident: IncidentId,
+    body: Value,
+}
+
+async fn run(
+    app: &App,
+    id: &str,
+    request: Request,
+    form: bool,
+    kind: impl FnOnce(&Words) -> Result<CommandKind, Problem>,
+) -> Result<Done, Problem> {
+    let incident = incident_id(app, id)?;
+    let (head, body) = request.into_parts();
+    if form && !guard::from_own_page(&head.headers) {
+        let problem = Problem::bad("header Content-Type", "a form", "application/json, or a form of this server's page");
+        return Err(Problem { status: StatusCode::FORBIDDEN, code: "cross_origin", ..problem });
+    }
+    let limits = &app.api.limits;
+    let caps = Caps { encoded: BODY_BYTES, decoded: BODY_BYTES, patience: limits.body_patience };
+    let whole = body::read(&head.headers, body, caps, &app.budget).await?;
+    let words = if form { from_form(&whole.bytes)? } else { from_json(&whole.bytes)? };
+    let kind = kind(&words)?;
+    let (store, shard) = (&app.api.store, app.api.shard);
+    if store.incident(shard, incident, 0).await?.is_none() {
+        return Err(Problem::not_found("incident", id));
+    }
+    let command = Command { incident, actor: words.by, kind };
+    let patience = limits.command_patience + limits.append_patience;
+    let asked = app.api.intake.command(command, limits.command_patience);
+    let asked = tokio::time::timeout(patience, asked).await.map_err(|_| no_answer("the log", patience))??;
+    let after = store.incident(shard, incident, 0).await?;
+    let body = json!({
+        "command": format!("C-{}", asked.position),
+        "outcome": asked.verdict.map(Verdict::as_str),
+        "incident": after.map(|detail| shape::head(&detail.incident)),
+    });
+    Ok(Done { incident, body })
+}
+
+/// Reads the id of an incident of this shard.
+pub(crate) fn incident_id(app: &App, text: &str) -> Result<IncidentId, Problem> {
+    let id = text.parse().ok().filter(|id: &IncidentId| id.shard == app.api.shard.number);
+    id.ok_or_else(|| Problem::not_found("incident", text))
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&[][..], |kind| kind.as_bytes());
+    let form = b"application/x-www-form-urlencoded";
+    kind.len() >= form.len() && kind[..form.len()].eq_ignore_ascii_case(form)
+}
+
+fn from_json(bytes: &[u8]) -> Result<Words, Problem> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return words(None, None);
+    }
+    let allowed = "a JSON object with by, note or text, each a string";
+    let fields: BTreeMap<String, Value> = serde_json::from_slice(bytes)
+        .map_err(|error| Problem::bad("body", error.to_string(), allowed))?;
+    let mut found: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, value) in &fields {
+        match (name.as_str(), value) {
+            ("by" | "note" | "text", Value::Null) => {}
+            ("by" | "note" | "text", Value::String(text)) => _ = found.insert(name, text.clone()),
+            ("by" | "note" | "text", other) => return Err(Problem::bad(name, other.to_string(), "a string")),
+            _ => return Err(Problem::bad("body", name, "by, note, text")),
+        }
+    }
+    let note = found.remove("note").or(found.remove("text"));
+    words(found.remove("by"), note)
+}
+
+fn from_form(bytes: &[u8]) -> Result<Words, Problem> {
+    let mut fields: BTreeMap<String, String> = form_urlencoded::parse(bytes).into_owned().collect();
+    let note = fields.remove("note").or(fields.remove("text"));
+    words(fields.remove("by"), note)
+}
+
+fn words(by: Option<String>, note: Option<String>) -> Result<Words, Problem> {
+    let tidy = |place: &str, text: Option<String>, most: usize| match text.map(|text| text.trim().to_owned()) {
+        Some(text) if text.chars().count() > most => {
+            Err(Problem::bad(place, text, format!("at most {most} characters")))
+        }
+        text => Ok(text.filter(|text| !text.is_empty())),
+    };
+    let by = tidy("by", by, NAME_CHARS)?.unwrap_or_else(|| "operator".into());
+    if by.chars().any(char::is_control) {
+        return Err(Problem::bad("by", by, "a name without control characters"));
+    }
+    Ok(Words { by, note: tidy("note", note, NOTE_CHARS)? })
+}
+
+fn see_other(incident: IncidentId) -> Response {
+    (StatusCode::SEE_OTHER, [(header::LOCATION, format!("/incidents/{incident}"))]).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(body: &str, expected: Result<(&str, Option<&str>), &str>) {
+        let found = from_json(body.as_bytes());
+        let found = found.as_ref().map(|w| (w.by.as_str(), w.note.as_deref())).map_err(|p| p.place.as_deref());
+        assert_eq!(found, expected.map_err(Some), "{body}");
+    }
+
+    #[test]
+    fn reads_who_and_what() {
+        check("", Ok(("operator", None)));
+        check(r#"{"by":" Ana ","note":"replaced the disk"}"#, Ok(("Ana", Some("replaced the disk"))));
+        check(r#"{"by":"","text":"seen"}"#, Ok(("operator", Some("seen"))));
+        check(r#"{"by":7}"#, Err("by"));
+        check(r#"{"who":"Ana"}"#, Err("body"));
+        check("[]", Err("body"));
+        check(r#"{"by":"a\nb"}"#, Err("by"));
+        check(&format!(r#"{{"by":"{}"}}"#, "x".repeat(101)), Err("by"));
+        check(&format!(r#"{{"note":"{}"}}"#, "x".repeat(10_001)), Err("note"));
+    }
+}

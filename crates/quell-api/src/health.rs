@@ -1,0 +1,36 @@
+//! Whether the process lives, is ready, and what it counts.
+//!
+//! Absent on purpose: any repair; these only tell.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::App;
+use crate::answer::Problem;
+
+/// `GET /livez`, `GET /-/healthy`: the process answers.
+pub(crate) async fn live() -> &'static str {
+    "OK"
+}
+
+/// `GET /readyz`, `GET /-/ready`: a record can be accepted durably now; else 503 with what is in the way, one a line.
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
+    let health = app.api.live.health();
+    if health.not_ready.is_empty() {
+        return "OK".into_response();
+    }
+    let problem = Problem::unavailable("not_ready", "not ready", 2);
+    problem.answer_with(health.not_ready.join("\n"))
+}
+
+/// `GET /metrics`.
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let text = app.api.metrics.text().map_err(|error| {
+        tracing::error!(%error, "the metrics cannot be written");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "the metrics cannot be written")
+    })?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}

@@ -1,0 +1,222 @@
+//! The pages: the list of incidents and one incident, rendered here and complete without any script.
+//!
+//! Absent on purpose: markup in code. Templates escape whatever is put into them.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use quell_domain::{Alert, AlertState, Cause, Incident, IncidentId, IncidentState, TimelineEntry, Timestamp};
+use quell_store::{IncidentQuery, Page};
+
+use crate::App;
+use crate::answer::Problem;
+use crate::commands::incident_id;
+use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
+
+const CSS: &str = include_str!("../assets/app.css");
+const JS: &str = include_str!("../assets/app.js");
+/// Alerts shown on an incident's page.
+const ALERTS: u32 = 200;
+/// More records than this waiting to be decided are worth a word on every page.
+const LAG_WORTH_SAYING: u64 = 1_000;
+
+/// What every page has.
+struct Frame {
+    title: String,
+    /// What is wrong with quell itself; empty when nothing is.
+    warnings: Vec<String>,
+    now: Timestamp,
+    version: &'static str,
+}
+
+impl Frame {
+    fn new(app: &App, title: impl Into<String>) -> Self {
+        let health = app.api.live.health();
+        let mut warnings: Vec<String> =
+            health.not_ready.into_iter().map(|why| format!("Alerts are refused: {why}")).collect();
+        warnings.extend(health.degraded);
+        if health.lag_records >= LAG_WORTH_SAYING {
+            warnings.push(format!("{} requests are safe but not yet decided", health.lag_records));
+        }
+        Frame { title: title.into(), warnings, now: (app.api.now)(), version: env!("CARGO_PKG_VERSION") }
+    }
+
+    /// How long ago, for people.
+    fn ago(&self, at: &Timestamp) -> String {
+        match self.now.since(*at).as_secs() {
+            0..5 => "just now".into(),
+            seconds @ ..90 => format!("{seconds} s ago"),
+            seconds @ ..5_400 => format!("{} min ago", seconds / 60),
+            seconds @ ..129_600 => format!("{} h ago", seconds / 3_600),
+            seconds => format!("{} d ago", seconds / 86_400),
+        }
+    }
+}
+
+/// A tab of the list.
+struct Tab {
+    word: &'static str,
+    current: bool,
+}
+
+#[derive(Template)]
+#[template(path = "incidents.html")]
+struct ListPage {
+    frame: Frame,
+    tabs: Vec<Tab>,
+    state: &'static str,
+    incidents: Vec<Incident>,
+    first: bool,
+    next: Option<IncidentId>,
+    host: String,
+}
+
+#[derive(Template)]
+#[template(path = "incident.html")]
+struct IncidentPage {
+    frame: Frame,
+    incident: Incident,
+    alerts: Vec<Alert>,
+    timeline: Vec<TimelineEntry>,
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage {
+    frame: Frame,
+    message: String,
+}
+
+/// `GET /`.
+pub(crate) async fn incidents(State(app): State<Arc<App>>, uri: Uri, headers: axum::http::HeaderMap) -> Response {
+    let page = async {
+        let params = Params::read(&uri, &["state", "limit", "cursor"])?;
+        let words = [("open", "open"), ("resolved", "resolved"), ("all", "all")];
+        let state = params.choice("state", &words, "open")?;
+        let before: Option<IncidentId> = params.parsed("cursor", "the next of an earlier page")?;
+        let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
+        let wanted = match state {
+            "open" => Some(IncidentState::Open),
+            "resolved" => Some(IncidentState::Resolved),
+            _ => None,
+        };
+        let query = IncidentQuery { state: wanted, before, limit };
+        let Page { items: incidents, next } = app.api.store.incidents(app.api.shard, query).await?;
+        let tabs = words.map(|(word, _)| Tab { word, current: word == state }).into();
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost").to_owned();
+        let frame = Frame::new(&app, "Incidents");
+        Ok(ListPage { frame, tabs, state, incidents, first: before.is_none(), next, host })
+    };
+    show(&app, page.await)
+}
+
+/// `GET /incidents/{id}`.
+pub(crate) async fn incident(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    let page = async {
+        let detail = app.api.store.incident(app.api.shard, incident_id(&app, &id)?, ALERTS).await?;
+        let detail = detail.ok_or_else(|| Problem::not_found("incident", &id))?;
+        let frame = Frame::new(&app, format!("{} {}", detail.incident.id, detail.incident.title));
+        let (incident, alerts, timeline) = (detail.incident, detail.alerts, detail.timeline);
+        Ok(IncidentPage { frame, incident, alerts, timeline })
+    };
+    show(&app, page.await)
+}
+
+/// A page that says why something was refused.
+pub(crate) fn refused(app: &App, problem: Problem) -> Response {
+    let page = ProblemPage { frame: Frame::new(app, "That did not work"), message: problem.message.clone() };
+    match page.render() {
+        Ok(html) => problem.answer_with(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html)),
+        Err(_) => problem.into_response(),
+    }
+}
+
+fn show(app: &App, page: Result<impl Template, Problem>) -> Response {
+    match page.map(|page| page.render()) {
+        Ok(Ok(html)) => ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response(),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a page cannot be rendered");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the page cannot be rendered").into_response()
+        }
+        Err(problem) => refused(app, problem),
+    }
+}
+
+/// `GET /assets/app.css`.
+pub(crate) async fn css() -> Response {
+    asset("text/css; charset=utf-8", CSS)
+}
+
+/// `GET /assets/app.js`.
+pub(crate) async fn js() -> Response {
+    asset("text/javascript; charset=utf-8", JS)
+}
+
+/// Pages name assets with the version, so a browser may keep them until quell is updated.
+fn asset(kind: &'static str, text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=3600")], text).into_response()
+}
+
+/// A share of 1 as whole per cent.
+fn percent(share: &f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+/// The address, when it is one that a browser may follow safely, and its host.
+fn link(value: &str) -> Option<(&str, &str)> {
+    let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"))?;
+    let host = rest.split(['/', '?', '#']).next().filter(|host| !host.is_empty() && !host.contains('@'))?;
+    value.bytes().all(|byte| byte.is_ascii_graphic()).then_some((value, host))
+}
+
+fn is_open(incident: &Incident) -> bool {
+    incident.state == IncidentState::Open
+}
+
+fn fires(alert: &Alert) -> bool {
+    alert.state == AlertState::Firing
+}
+
+fn first_cause(incident: &Incident) -> Option<&Cause> {
+    incident.causes.first()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_only_where_a_browser_is_safe() {
+        for (value, host) in [
+            ("https://runbooks.example/db?x=1#y", Some("runbooks.example")),
+            ("http://10.0.0.1:9090/graph", Some("10.0.0.1:9090")),
+            ("javascript:alert(1)", None),
+            ("data:text/html,x", None),
+            ("//evil.example", None),
+            ("https://", None),
+            ("https://trusted.example@evil.example/", None),
+            ("https://evil.example/ onclick=x", None),
+        ] {
+            assert_eq!(link(value).map(|(_, host)| host), host, "{value}");
+        }
+    }
+
+    #[test]
+    fn ages_in_words() {
+        let now = Timestamp::from_seconds(1_000_000);
+        let frame = Frame { title: String::new(), warnings: vec![], now, version: "" };
+        for (seconds, expected) in [
+            (0, "just now"),
+            (-60, "just now"),
+            (60, "60 s ago"),
+            (120, "2 min ago"),
+            (7_200, "2 h ago"),
+            (259_200, "3 d ago"),
+        ] {
+            assert_eq!(frame.ago(&Timestamp::from_seconds(1_000_000 - seconds)), expected);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What programs read: incidents, alerts, parked parts, receipts, the topology and what depends on a CI.
+//!
+//! Absent on purpose: anything that changes something, but for the topology, which is replaced here.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use futures::{StreamExt, TryStreamExt, stream};
+use quell_domain::{AlertId, CiId, Fingerprint, IncidentId, IncidentState, ReceiptId};
+use quell_formats::topology;
+use quell_store::{AlertQuery, IncidentDetail, IncidentQuery, Page};
+use serde_json::{Value, json};
+
+use crate::answer::Problem;
+use crate::body::{self, Caps};
+use crate::commands::incident_id;
+use crate::doors::no_answer;
+use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
+use crate::{App, receipts, shape};
+
+/// Alerts shown with each incident of a list.
+const ALERTS_IN_LIST: u32 = 100;
+/// Alerts shown with one incident.
+const ALERTS_OF_ONE: u32 = 100_000;
+/// Incidents of a list that are looked up at the same time.
+const AT_ONCE: usize = 4;
+/// Dependents listed when nothing is asked.
+const DEPENDENTS: u32 = 1_000;
+/// Dependents listed at most.
+const MAX_DEPENDENTS: u32 = 100_000;
+
+/// The words of `state=` for incidents.
+const STATES: [(&str, Option<IncidentState>); 3] =
+    [("open", Some(IncidentState::Open)), ("resolved", Some(IncidentState::Resolved)), ("all", None)];
+
+/// `GET /api/v1/incidents`.
+pub(crate) async fn incidents(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let params = Params::read(&uri, &["state", "limit", "cursor"])?;
+    let state = params.choice("state", &STATES, Some(IncidentState::Open))?;
+    let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
+    let before: Option<IncidentId> = params.parsed("cursor", "the next of an earlier answer")?;
+    let query = IncidentQuery { state, before, limit };
+    let Page { items, next } = app.api.store.incidents(app.api.shard, query).await?;
+    let (store, shard) = (&app.api.store, app.api.shard);
+    let details = stream::iter(items).map(|incident| async move {
+        let detail = store.incident(shard, incident.id, ALERTS_IN_LIST).await?;
+        // Deleted since it was listed: its head is all that is left.
+        Ok::<_, Problem>(detail.unwrap_or(IncidentDetail { incident, alerts: vec![], timeline: vec![] }))
+    });
+    let items: Vec<Value> =
+        details.buffered(AT_ONCE).map_ok(|detail| shape::incident(&detail)).try_collect().await?;
+    Ok(list(items, next))
+}
+
+/// `GET /api/v1/incidents/{id}`.
+pub(crate) async fn incident(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
+    Params::read(&uri, &[])?;
+    let detail = app.api.store.incident(app.api.shard, incident_id(&app, &id)?, ALERTS_OF_ONE).await?;
+    let detail = detail.ok_or_else(|| Problem::not_found("incident", &id))?;
+    Ok(Json(shape::incident(&detail)))
+}
+
+/// `GET /api/v1/alerts`.
+pub(crate) async fn alerts(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let params = Params::read(&uri, &["state", "bound", "incident", "fingerprint", "limit", "cursor"])?;
+    let states = [("firing", Some(true)), ("ended", Some(false)), ("all", None)];
+    let bound = [("true", Some(true)), ("false", Some(false))];
+    let query = AlertQuery {
+        firing: params.choice("state", &states, None)?,
+        bound: params.choice("bound", &bound, None)?,
+        incident: params.parsed::<IncidentId>("incident", "an incident's id, such as INC-7")?,
+        fingerprint: params.parsed::<Fingerprint>("fingerprint", "32 hexadecimal digits")?,
+        before: params.parsed("cursor", "the next of an earlier answer")?.map(AlertId),
+        limit: params.limit(DEFAULT_LIMIT, MAX_LIMIT)?,
+    };
+    let Page { items, next } = app.api.store.alerts(app.api.shard, query).await?;
+    Ok(list(items.iter().map(shape::alert).collect(), next))
+}
+
+/// `GET /api/v1/parked`.
+pub(crate) async fn parked(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let limit = Params::read(&uri, &["limit"])?.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
+    let parked = app.api.store.parked(app.api.shard, limit).await?;
+    let shard = app.api.shard.number;
+    Ok(list(parked.iter().map(|part| shape::parked(shard, part)).collect(), None::<AlertId>))
+}
+
+/// `GET /api/v1/receipts/{id}`.
+pub(crate) async fn receipt(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
+    Params::read(&uri, &[])?;
+    let receipt: ReceiptId = id.parse().map_err(|_| Problem::not_found("receipt", &id))?;
+    if receipt.shard != app.api.shard.number {
+        return Err(Problem::not_found("receipt", &id));
+    }
+    let patience = app.api.limits.append_patience;
+    let record = tokio::time::timeout(patience, app.api.intake.record(receipt.position)).await;
+    let record = record.map_err(|_| no_answer("the log", patience))??;
+    let received = record.ok_or_else(|| Problem {
+        allowed: Some("a receipt whose record the log still keeps".into()),
+        ..Problem::not_found("receipt", &id)
+    })?;
+    let explained = receipts::explain(app.api.store.as_ref(), app.api.shard, receipt, &received).await?;
+    Ok(Json(shape::receipt(&explained)))
+}
+
+/// `GET /api/v1/impact`.
+pub(crate) async fn impact(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let params = Params::read(&uri, &["ci", "limit"])?;
+    let ci = params.get("ci").ok_or_else(|| Problem::bad("query parameter ci", "", "the id of a CI"))?;
+    let limit = params.limit(DEPENDENTS, MAX_DEPENDENTS)?;
+    let graph = app.api.live.graph();
+    let Some(ix) = graph.find(&CiId::new(ci)) else {
+        return Err(Problem::not_found("CI", ci));
+    };
+    let walk = app.api.limits.walk_cis;
+    let (told, graph_of_walk) = (graph.clone(), graph);
+    let blast = tokio::task::spawn_blocking(move || graph_of_walk.blast(&[ix], walk)).await;
+    let blast = blast.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the walk failed"))?;
+    Ok(Json(shape::impact(&told, ix, &blast, limit as usize)))
+}
+
+/// `GET /api/v1/topology`.
+pub(crate) async fn topology(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Problem> {
+    Params::read(&uri, &[])?;
+    let (graph, digest) = (app.api.live.graph(), app.api.live.topology());
+    let bytes = tokio::task::spawn_blocking(move || topology::encode(graph.topology())).await;
+    let bytes =
+        bytes.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it could not be written"))?;
+    let mut response = ([(header::CONTENT_TYPE, "application/json")], bytes).into_response();
+    if let Some(tag) = digest.and_then(|digest| HeaderValue::try_from(format!("\"{digest}\"")).ok()) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// `PUT /api/v1/topology`.
+pub(crate) async fn put_topology(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>, Problem> {
+    let limits = &app.api.limits;
+    let most = limits.topology_bytes;
+    let caps = Caps { encoded: most, decoded: most, patience: limits.topology_patience };
+    let (head, body) = request.into_parts();
+    let whole = body::read(&head.headers, body, caps, &app.budget).await?;
+    let bytes = whole.bytes.clone();
+    let decoded = tokio::task::spawn_blocking(move || topology::decode(&bytes)).await;
+    let decoded =
+        decoded.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it could not be read"))?;
+    let topology = decoded.map_err(|mistakes| {
+        let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        Problem {
+            place: Some("body".into()),
+            allowed: Some("a topology: cis, relationships, redundancies".into()),
+            ..Problem::new(StatusCode::BAD_REQUEST, "bad_topology", mistakes.join("\n"))
+        }
+    })?;
+    let (cis, relationships) = (topology.cis().len(), topology.relationships().len());
+    let activated = tokio::time::timeout(limits.topology_patience, app.api.intake.topology(topology)).await;
+    let activated = activated.map_err(|_| no_answer("the engine", limits.topology_patience))??;
+    Ok(Json(json!({
+        "digest": activated.digest.to_string(),
+        "changed": activated.changed,
+        "cis": cis,
+        "relationships": relationships,
+    })))
+}
+
+fn list(items: Vec<Value>, next: Option<impl ToString>) -> Json<Value> {
+    Json(json!({"items": items, "next": next.map(|next| next.to_string())}))
+}

@@ -1,0 +1,169 @@
+//! What became of each item of a request, worked out from the record and the rows; nothing of it is stored.
+//!
+//! Absent on purpose: routes and JSON.
+
+use std::collections::HashMap;
+
+use quell_domain::{
+    Action, Alert, AlertId, AlertState, Fingerprint, IncidentId, Item, Position, ReceiptId, Shard, Timestamp,
+};
+use quell_store::{Store, StoreError};
+
+use crate::ports::Received;
+
+/// Everything known of one request.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Receipt {
+    pub(crate) receipt: ReceiptId,
+    pub(crate) received_at: Timestamp,
+    /// False while the engine has not reached the record.
+    pub(crate) decided: bool,
+    pub(crate) items: Vec<ItemFate>,
+}
+
+/// What became of one item.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct ItemFate {
+    /// Its place in the request, refused ones counted; `None` for a body that did not parse.
+    pub(crate) item: Option<u32>,
+    pub(crate) fate: Fate,
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) alert: Option<AlertId>,
+    pub(crate) incident: Option<IncidentId>,
+    pub(crate) reason: String,
+}
+
+/// The ways of an item.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    Opened,
+    Correlated,
+    Deduplicated,
+    Resolved,
+    Stale,
+    Rejected,
+    Waiting,
+}
+
+impl Fate {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Fate::Opened => "opened",
+            Fate::Correlated => "correlated",
+            Fate::Deduplicated => "deduplicated",
+            Fate::Resolved => "resolved",
+            Fate::Stale => "stale",
+            Fate::Rejected => "rejected",
+            Fate::Waiting => "waiting",
+        }
+    }
+}
+
+/// Works out a receipt from its record.
+pub(crate) async fn explain(
+    store: &dyn Store,
+    shard: Shard,
+    receipt: ReceiptId,
+    received: &Received,
+) -> Result<Receipt, StoreError> {
+    let (positions, _) = store.position(shard).await?;
+    let decided = receipt.position <= positions.applied;
+    let mut items = refused(received);
+    let numbers = numbers_of_accepted(received);
+    let mut episodes: HashMap<Fingerprint, Vec<Alert>> = HashMap::new();
+    let mut openings: HashMap<IncidentId, Option<(Position, u32)>> = HashMap::new();
+    for ((ordinal, item), number) in (0u32..).zip(received.batch.items()).zip(numbers) {
+        let fingerprint = item.fingerprint;
+        if !decided {
+            let reason = "the engine has not reached it yet".to_owned();
+            items.push(fate_of(number, fingerprint, Fate::Waiting, None, reason));
+            continue;
+        }
+        if !episodes.contains_key(&fingerprint) {
+            episodes.insert(fingerprint, store.episodes(shard, fingerprint, receipt.position).await?);
+        }
+        let rows = episodes.get(&fingerprint).map_or(&[][..], Vec::as_slice);
+        let (fate, row) = judge(item, ordinal, receipt.position, received.received_at, rows);
+        let fate = match row.and_then(|row| row.incident) {
+            Some(incident) if fate == Fate::Correlated => {
+                if !openings.contains_key(&incident) {
+                    let detail = store.incident(shard, incident, 0).await?;
+                    let opening = detail.map(|d| (d.incident.opened_position, d.incident.opened_ordinal));
+                    openings.insert(incident, opening);
+                }
+                let opening = openings.get(&incident).copied().flatten();
+                if opening == Some((receipt.position, ordinal)) { Fate::Opened } else { Fate::Correlated }
+            }
+            _ => fate,
+        };
+        items.push(fate_of(number, fingerprint, fate, row, sentence(fate, row)));
+    }
+    items.sort_by_key(|item| item.item);
+    Ok(Receipt { receipt, received_at: received.received_at, decided, items })
+}
+
+fn fate_of(number: u32, fingerprint: Fingerprint, fate: Fate, row: Option<&Alert>, reason: String) -> ItemFate {
+    let (alert, incident) = (row.map(|row| row.id), row.and_then(|row| row.incident));
+    ItemFate { item: Some(number), fate, fingerprint: Some(fingerprint), alert, incident, reason }
+}
+
+fn refused(received: &Received) -> Vec<ItemFate> {
+    let refused = received.batch.rejects.iter().map(|reject| ItemFate {
+        item: reject.ordinal,
+        fate: Fate::Rejected,
+        fingerprint: None,
+        alert: None,
+        incident: None,
+        reason: reject.reason.clone(),
+    });
+    refused.collect()
+}
+
+/// The places that the accepted items had in the request: those that no refused one has.
+fn numbers_of_accepted(received: &Received) -> impl Iterator<Item = u32> {
+    let mut taken: Vec<u32> = received.batch.rejects.iter().filter_map(|reject| reject.ordinal).collect();
+    taken.sort_unstable();
+    (0u32..).filter(move |number| taken.binary_search(number).is_err())
+}
+
+/// A first opinion: a new row is "correlated" here; whether it opened its incident, the incident knows.
+fn judge<'a>(
+    item: &Item,
+    ordinal: u32,
+    position: Position,
+    received_at: Timestamp,
+    rows: &'a [Alert],
+) -> (Fate, Option<&'a Alert>) {
+    let own = rows.iter().find(|row| (row.opened_position, row.opened_ordinal) == (position, ordinal));
+    if let Some(row) = own {
+        let fate = if row.incident.is_some() { Fate::Correlated } else { Fate::Stale };
+        return (fate, Some(row));
+    }
+    let before = |row: &&Alert| (row.opened_position, row.opened_ordinal) < (position, ordinal);
+    let latest = rows.iter().filter(before).max_by_key(|row| (row.opened_position, row.opened_ordinal));
+    let ends = item.action == Action::Resolve || item.ends_at.is_some_and(|at| at <= received_at);
+    if ends {
+        let closed = rows.iter().filter(before).find(|row| row.closed_position == Some(position));
+        return match closed.filter(|row| row.state == AlertState::Ended) {
+            Some(row) => (Fate::Resolved, Some(row)),
+            None => (Fate::Stale, latest),
+        };
+    }
+    match latest.filter(|row| row.state != AlertState::Stale) {
+        Some(row) => (Fate::Deduplicated, Some(row)),
+        None => (Fate::Stale, None),
+    }
+}
+
+fn sentence(fate: Fate, row: Option<&Alert>) -> String {
+    let why = row.and_then(|row| row.membership.as_ref()).map(ToString::to_string);
+    match (fate, row) {
+        (Fate::Opened, _) => why.unwrap_or_else(|| "it opened an incident".into()),
+        (Fate::Correlated, _) => why.unwrap_or_else(|| "it joined an incident".into()),
+        (Fate::Deduplicated, Some(row)) => format!("the same alert as {}, received {} times", row.id, row.count),
+        (Fate::Resolved, Some(row)) => format!("it ended alert {}", row.id),
+        (Fate::Stale, Some(row)) => format!("alert {} was already over", row.id),
+        (Fate::Stale, None) => "it ended nothing that was known".into(),
+        (Fate::Deduplicated | Fate::Resolved | Fate::Rejected | Fate::Waiting, _) => String::new(),
+    }
+}

@@ -1,0 +1,103 @@
+//! The one table of routes; the router is built from it, and the tests compare it with the OpenAPI description.
+//!
+//! Absent on purpose: what the handlers do.
+
+use std::sync::Arc;
+
+use axum::handler::Handler;
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::Router;
+
+use crate::answer::Problem;
+use crate::{App, commands, doors, guard, health, pages, reads, stream};
+
+/// The description of this API, kept by hand.
+pub(crate) const OPENAPI: &str = include_str!("../openapi.json");
+
+/// One entry of the table.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    handler: MethodRouter<Arc<App>>,
+}
+
+fn route<H, T>(method: Method, path: &'static str, handler: H) -> Route
+where
+    H: Handler<T, Arc<App>>,
+    T: 'static,
+{
+    let filter = match method {
+        Method::POST => MethodFilter::POST,
+        Method::PUT => MethodFilter::PUT,
+        // Answers HEAD too.
+        _ => MethodFilter::GET,
+    };
+    Route { method, path, handler: on(filter, handler) }
+}
+
+/// Everything that is served.
+pub(crate) fn table() -> Vec<Route> {
+    let get = Method::GET;
+    let post = Method::POST;
+    vec![
+        route(post.clone(), "/api/v2/alerts", doors::alertmanager_api),
+        route(post.clone(), "/api/v1/alerts", doors::alertmanager_api),
+        route(post.clone(), "/api/v1/webhooks/alertmanager", doors::alertmanager_webhook),
+        route(post.clone(), "/v2/enqueue", doors::pagerduty),
+        route(Method::PUT, "/api/v1/topology", reads::put_topology),
+        route(get.clone(), "/api/v1/topology", reads::topology),
+        route(get.clone(), "/api/v1/impact", reads::impact),
+        route(get.clone(), "/api/v1/incidents", reads::incidents),
+        route(get.clone(), "/api/v1/incidents/{id}", reads::incident),
+        route(post.clone(), "/api/v1/incidents/{id}/ack", commands::acknowledge),
+        route(post.clone(), "/api/v1/incidents/{id}/resolve", commands::resolve),
+        route(post, "/api/v1/incidents/{id}/comment", commands::comment),
+        route(get.clone(), "/api/v1/alerts", reads::alerts),
+        route(get.clone(), "/api/v1/parked", reads::parked),
+        route(get.clone(), "/api/v1/receipts/{id}", reads::receipt),
+        route(get.clone(), "/api/v1/stream", stream::stream),
+        route(get.clone(), "/api/openapi.json", openapi),
+        route(get.clone(), "/livez", health::live),
+        route(get.clone(), "/readyz", health::ready),
+        route(get.clone(), "/-/healthy", health::live),
+        route(get.clone(), "/-/ready", health::ready),
+        route(get.clone(), "/metrics", health::metrics),
+        route(get.clone(), "/", pages::incidents),
+        route(get.clone(), "/incidents/{id}", pages::incident),
+        route(get.clone(), "/assets/app.css", pages::css),
+        route(get, "/assets/app.js", pages::js),
+    ]
+}
+
+/// The router of the table; every path also with a trailing slash.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new();
+    for Route { method: _, path, handler } in table() {
+        if path != "/" {
+            router = router.route(&format!("{path}/"), handler.clone());
+        }
+        router = router.route(path, handler);
+    }
+    router
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(not_this_way)
+        .layer(from_fn_with_state(app.clone(), guard::guard))
+        .with_state(app)
+}
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+async fn nothing_here(uri: Uri) -> Problem {
+    Problem { allowed: Some("the paths in /api/openapi.json".into()), ..Problem::not_found("page at", uri.path()) }
+}
+
+async fn not_this_way(method: Method, uri: Uri) -> Problem {
+    let problem = Problem::bad("method", method.as_str(), "the methods in /api/openapi.json");
+    let place = Some(uri.path().to_owned());
+    Problem { status: StatusCode::METHOD_NOT_ALLOWED, code: "method_not_allowed", place, ..problem }
+}
