@@ -42,6 +42,8 @@ pub(crate) struct SeenIncident {
     pub(crate) opened: Option<(u64, u64)>,
     /// Its alerts, by fingerprint and start; `None` where the list does not show them.
     pub(crate) alerts: Option<Vec<(Fingerprint, String)>>,
+    /// It has more alerts than are shown.
+    pub(crate) cut: bool,
 }
 
 impl SeenIncident {
@@ -51,10 +53,14 @@ impl SeenIncident {
             let fingerprint = alert.get("fingerprint")?.as_str()?.parse().ok()?;
             Some((fingerprint, alert.get("starts_at")?.as_str()?.to_owned()))
         };
+        let alerts: Option<Vec<_>> =
+            incident.get("alerts").and_then(Value::as_array).and_then(|alerts| alerts.iter().map(member).collect());
+        let shown = alerts.as_ref().map_or(0, |alerts| alerts.len() as u64);
         Some(SeenIncident {
             id: incident.get("id")?.as_str()?.to_owned(),
             opened: number("opened_position").zip(number("opened_ordinal")),
-            alerts: incident.get("alerts").and_then(Value::as_array).and_then(|a| a.iter().map(member).collect()),
+            cut: number("alerts_total").is_some_and(|total| total > shown),
+            alerts,
         })
     }
 }
@@ -192,7 +198,8 @@ mod tests {
 
     fn incident(id: &str) -> SeenIncident {
         let alert = alert();
-        SeenIncident { id: id.into(), opened: None, alerts: Some(vec![(alert.fingerprint, alert.starts_at)]) }
+        let alerts = Some(vec![(alert.fingerprint, alert.starts_at)]);
+        SeenIncident { id: id.into(), opened: None, alerts, cut: false }
     }
 
     /// Breaks one promise and expects exactly the finding that names it; `lost` and `duplicate_incidents` too.

@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
             self.whereabouts.send_replace(None);
             self.report.kills += 1;
             (server, address) = self.recover().await?;
-            self.check(address).await.with_context(|| format!("the check after kill {}", cycle + 1))?;
+            self.check(address, false).await.with_context(|| format!("the check after kill {}", cycle + 1))?;
         }
         self.shared.stop.store(true, Ordering::Relaxed);
         self.whereabouts.send_replace(Some(Address { at: address, killed: Arc::new(OnceLock::new()) }));
@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
             ended.context("a sender panicked")?;
         }
         caught_up(&mut Connection::new(address, PATIENCE), PATIENCE).await?;
-        self.check(address).await.context("the last check")?;
+        self.check(address, true).await.context("the last check")?;
         self.check_comments(address).await?;
         self.check_liveness(address).await?;
         server.kill().await?;
@@ -196,11 +196,18 @@ impl<'a> Run<'a> {
         Ok((server, address))
     }
 
-    async fn check(&mut self, address: std::net::SocketAddr) -> Result<()> {
+    /// Compares everything owed with everything there; `deep` looks at every member of every incident, where lists show
+    /// only some of them.
+    async fn check(&mut self, address: std::net::SocketAddr, deep: bool) -> Result<()> {
         let mut connection = Connection::new(address, PATIENCE);
         let owed = self.shared.oracle.entries();
         let alerts = list(&mut connection, "/api/v1/alerts?state=all", SeenAlert::from_json).await?;
-        let incidents = list(&mut connection, "/api/v1/incidents?state=all", SeenIncident::from_json).await?;
+        let mut incidents = list(&mut connection, "/api/v1/incidents?state=all", SeenIncident::from_json).await?;
+        for incident in incidents.iter_mut().filter(|incident| deep && incident.cut) {
+            let path = format!("/api/v1/incidents/{}", incident.id);
+            let shown = serde_json::from_slice(&connection.get(&path).await?.body).context("an incident")?;
+            *incident = SeenIncident::from_json(&shown).with_context(|| format!("{path}: another shape"))?;
+        }
         self.report.alerts = alerts.len() as u64;
         self.report.incidents = incidents.len() as u64;
         self.report.checks += 1;

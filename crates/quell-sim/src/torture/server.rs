@@ -23,7 +23,8 @@ const LOOK: Duration = Duration::from_millis(5);
 /// A running quell.
 pub struct Server {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    /// Its output, until it said where it listens.
+    lines: Option<Lines<BufReader<ChildStdout>>>,
     started: Instant,
 }
 
@@ -46,7 +47,7 @@ impl Server {
             .spawn()
             .with_context(|| format!("start {}", quell.display()))?;
         let stdout = child.stdout.take().context("the server's output is piped")?;
-        Ok(Server { child, lines: BufReader::new(stdout).lines(), started: Instant::now() })
+        Ok(Server { child, lines: Some(BufReader::new(stdout).lines()), started: Instant::now() })
     }
 
     /// Its process id, while it runs.
@@ -60,7 +61,8 @@ impl Server {
     /// # Errors
     /// When it ends or stays silent for a minute.
     pub async fn ready(&mut self) -> Result<(SocketAddr, Duration)> {
-        let (started, lines) = (self.started, &mut self.lines);
+        let started = self.started;
+        let mut lines = self.lines.take().context("it was asked before")?;
         let address = timeout(START, async {
             while let Some(line) = lines.next_line().await? {
                 if let Some((_, rest)) = line.split_once("listening on http://") {
@@ -71,6 +73,8 @@ impl Server {
         })
         .await
         .context("the server did not say where it listens")??;
+        // What it says later is read and dropped, so that it never waits for a full pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let mut connection = Connection::new(address, Duration::from_secs(5));
         while !connection.get("/readyz").await.is_ok_and(|response| response.status == 200) {
             if started.elapsed() > START {
