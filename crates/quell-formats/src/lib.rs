@@ -6,8 +6,15 @@
 #![cfg_attr(not(test), deny(clippy::iter_over_hash_type))]
 
 pub mod alertmanager;
+pub mod mistake;
 pub mod pagerduty;
 pub mod record;
+pub mod settings;
+pub mod tests_in_files;
+pub mod topology;
 
+mod pipelines;
+mod rules;
 mod sniff;
 mod text;
+mod tree;
