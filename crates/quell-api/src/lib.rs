@@ -9,6 +9,7 @@ mod commands;
 mod doors;
 mod guard;
 mod health;
+mod interim;
 mod metrics;
 mod pages;
 mod params;

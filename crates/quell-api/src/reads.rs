@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, TryStreamExt, stream};
 use quell_domain::{AlertId, CiId, Fingerprint, IncidentId, IncidentState, ReceiptId};
-use quell_formats::topology;
+use crate::interim::topology;
 use quell_store::{AlertQuery, IncidentDetail, IncidentQuery, Page};
 use serde_json::{Value, json};
 
@@ -89,7 +89,17 @@ pub(crate) async fn parked(State(app): State<Arc<App>>, uri: Uri) -> Result<Json
     let limit = Params::read(&uri, &["limit"])?.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
     let parked = app.api.store.parked(app.api.shard, limit).await?;
     let shard = app.api.shard.number;
-    Ok(list(parked.iter().map(|part| shape::parked(shard, part)).collect(), None::<AlertId>))
+    let items = parked.into_iter().map(|part| {
+        json!({
+            "receipt": ReceiptId { shard, position: part.position }.to_string(),
+            "item": part.item,
+            "source": part.source.as_str(),
+            "received_at": part.received_at.to_string(),
+            "reason": part.reason,
+            "raw": part.raw,
+        })
+    });
+    Ok(list(items.collect(), None::<AlertId>))
 }
 
 /// `GET /api/v1/receipts/{id}`.

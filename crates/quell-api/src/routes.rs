@@ -75,7 +75,8 @@ pub(crate) fn table() -> Vec<Route> {
 /// The router of the table; every path also with a trailing slash.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new();
-    for Route { method: _, path, handler } in table() {
+    for Route { method, path, handler } in table() {
+        tracing::trace!(%method, path, "serving");
         if path != "/" {
             router = router.route(&format!("{path}/"), handler.clone());
         }
@@ -100,4 +101,64 @@ async fn not_this_way(method: Method, uri: Uri) -> Problem {
     let problem = Problem::bad("method", method.as_str(), "the methods in /api/openapi.json");
     let place = Some(uri.path().to_owned());
     Problem { status: StatusCode::METHOD_NOT_ALLOWED, code: "method_not_allowed", place, ..problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn described() -> Value {
+        serde_json::from_str(OPENAPI).expect("openapi.json is JSON")
+    }
+
+    #[test]
+    fn the_description_has_every_route_and_no_other() {
+        let served: BTreeSet<(String, String)> =
+            table().iter().map(|route| (route.path.to_owned(), route.method.as_str().to_ascii_lowercase())).collect();
+        let described = described();
+        let paths = described["paths"].as_object().expect("paths");
+        let described: BTreeSet<(String, String)> = paths
+            .iter()
+            .flat_map(|(path, methods)| methods.as_object().into_iter().flatten().map(move |(m, _)| (path, m)))
+            .map(|(path, method)| (path.clone(), method.clone()))
+            .collect();
+        assert_eq!(described, served);
+    }
+
+    /// Every `$ref` under `value` names a schema.
+    fn check_references(value: &Value, schemas: &Value) {
+        match value {
+            Value::Object(fields) => {
+                if let Some(Value::String(name)) = fields.get("$ref") {
+                    let name = name.strip_prefix("#/components/schemas/").expect("a schema of this file");
+                    assert!(schemas.get(name).is_some(), "{name} is not described");
+                }
+                fields.values().for_each(|field| check_references(field, schemas));
+            }
+            Value::Array(items) => items.iter().for_each(|item| check_references(item, schemas)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_operation_is_named_once_and_refers_to_what_exists() {
+        let described = described();
+        check_references(&described, &described["components"]["schemas"]);
+        let mut names = BTreeSet::new();
+        for (path, methods) in described["paths"].as_object().expect("paths") {
+            for (method, operation) in methods.as_object().expect("methods") {
+                let name = operation["operationId"].as_str().expect("a name");
+                assert!(names.insert(name.to_owned()), "{name} is used twice");
+                for parameter in path.split('{').skip(1).filter_map(|rest| rest.split_once('}')) {
+                    let has = |p: &Value| p["in"] == "path" && p["name"] == parameter.0;
+                    let listed = operation["parameters"].as_array().is_some_and(|all| all.iter().any(has));
+                    assert!(listed, "{method} {path} does not describe {}", parameter.0);
+                }
+            }
+        }
+    }
 }

@@ -3,9 +3,8 @@
 //! Absent on purpose: choosing what to show.
 
 use quell_cmdb::{Blast, CiIx, Graph};
-use quell_domain::{Alert, Incident, ReceiptId, ServiceAtRisk};
-use quell_engine::Parked;
-use quell_formats::views;
+use quell_domain::{Alert, Incident, ServiceAtRisk};
+use crate::interim::views;
 use quell_store::IncidentDetail;
 use serde_json::{Value, json};
 
@@ -32,19 +31,6 @@ pub(crate) fn head(incident: &Incident) -> Value {
 /// One alert of the list of alerts.
 pub(crate) fn alert(alert: &Alert) -> Value {
     views::alert_json(alert)
-}
-
-/// A part of a request that was refused and kept.
-pub(crate) fn parked(shard: u32, part: &Parked) -> Value {
-    let Parked { position, ordinal: _, item, source, received_at, reason, raw } = part;
-    json!({
-        "receipt": ReceiptId { shard, position: *position }.to_string(),
-        "item": item,
-        "source": source.as_str(),
-        "received_at": received_at.to_string(),
-        "reason": reason,
-        "raw": raw,
-    })
 }
 
 /// What became of a request.

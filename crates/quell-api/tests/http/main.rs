@@ -1,0 +1,9 @@
+//! The HTTP side, in process: scripted ports and a scripted store behind the real router.
+//!
+//! Absent on purpose: a real log, engine or database; their own rooms prove those.
+
+mod doors;
+mod pages;
+mod reads;
+mod script;
+mod stream;

@@ -1,0 +1,127 @@
+//! The pages and the forms on them.
+
+use axum::http::{Method, StatusCode};
+use quell_api::ports::{Health, Refusal};
+use quell_domain::{CommandKind, IncidentState};
+
+use crate::script::{NASTY, Script, ask, get};
+
+#[tokio::test]
+async fn nothing_from_outside_becomes_markup() {
+    let script = Script::new().set(|state| state.incidents = vec![incident()]);
+    for path in ["/", "/incidents/INC-7"] {
+        let page = get(&script.router(), path).await;
+        assert_eq!(page.status, StatusCode::OK);
+        assert!(!page.text.contains("<script>alert"), "{path}: {}", page.text);
+        assert!(page.text.contains("&#60;script&#62;"), "{path}: the text is there, escaped");
+        assert!(!page.text.contains("href=\"javascript:"), "{path}");
+        assert!(!page.text.contains(" style=") && !page.text.contains(" onclick"), "{path}: nothing is inline");
+    }
+    let page = get(&script.router(), "/incidents/INC-7").await.text;
+    assert!(page.contains("href=\"https://runbooks.example/x?y=1\" rel=\"noopener noreferrer nofollow\""), "{page}");
+    let refused = get(&script.router(), &format!("/?state={}", "%3Cscript%3Ealert%28%27x%27%29%3C/script%3E")).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert!(!refused.text.contains("<script>alert"), "{}", refused.text);
+}
+
+fn incident() -> quell_store::IncidentDetail {
+    crate::script::incident(7, IncidentState::Open)
+}
+
+#[tokio::test]
+async fn pages_carry_the_headers_that_lock_them_down() {
+    let script = Script::new().set(|state| state.incidents = vec![incident()]);
+    for path in ["/", "/incidents/INC-7", "/incidents/INC-8", "/api/v1/incidents", "/assets/app.js"] {
+        let page = get(&script.router(), path).await;
+        let csp = page.header("content-security-policy");
+        assert!(csp.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{path}: {csp}");
+        assert!(csp.contains("frame-ancestors 'none'"), "{path}: {csp}");
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ] {
+            assert_eq!(page.header(name), value, "{path}");
+        }
+        let cache = page.header("cache-control");
+        assert_eq!(cache == "no-store", !path.starts_with("/assets"), "{path}: {cache}");
+    }
+}
+
+#[tokio::test]
+async fn pages_have_one_heading_landmarks_and_labelled_fields() {
+    let script = Script::new().set(|state| state.incidents = vec![incident()]);
+    for path in ["/", "/?state=resolved", "/incidents/INC-7", "/incidents/INC-8"] {
+        let page = get(&script.router(), path).await.text;
+        assert_eq!(page.matches("<h1>").count(), 1, "{path}");
+        for part in ["<html lang=\"en\">", "<main id=\"main\"", "href=\"#main\"", "<nav aria-label=", "<footer>"] {
+            assert!(page.contains(part), "{path} lacks {part}");
+        }
+        let (inputs, labels) = (page.matches("<input").count(), page.matches("<label>").count());
+        assert_eq!(inputs, labels, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_list_teaches_the_next_step() {
+    let page = get(&Script::new().router(), "/").await.text;
+    assert!(page.contains("curl -sS") && page.contains("http://localhost:9099/api/v2/alerts"), "{page}");
+}
+
+#[tokio::test]
+async fn trouble_of_quell_itself_is_on_every_page() {
+    let script = Script::new().set(|state| {
+        state.health =
+            Health { not_ready: vec!["the disk is full".into()], degraded: vec!["slow".into()], lag_records: 5_000 };
+    });
+    let page = get(&script.router(), "/").await.text;
+    for word in ["Alerts are refused: the disk is full", "slow", "5000 requests are safe but not yet decided"] {
+        assert!(page.contains(word), "{word}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn forms_of_the_page_act_and_lead_back() {
+    let script = Script::new().set(|state| state.incidents = vec![incident()]);
+    let own = [("content-type", "application/x-www-form-urlencoded"), ("origin", "http://localhost:9099")];
+    for (act, form) in [("ack", "by=Ana"), ("resolve", "by=Ana&note=new+disk"), ("comment", "by=Ana&text=a%26b")] {
+        let path = format!("/api/v1/incidents/INC-7/{act}");
+        let answer = ask(&script.router(), Method::POST, &path, &own, form).await;
+        assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, "/incidents/INC-7"), "{act}");
+    }
+    let kinds = script.get(|state| state.commands.iter().map(|c| (c.actor.clone(), c.kind.clone())).collect::<Vec<_>>());
+    let ana = || "Ana".to_owned();
+    assert_eq!(
+        kinds,
+        [
+            (ana(), CommandKind::Acknowledge),
+            (ana(), CommandKind::Resolve { note: Some("new disk".into()) }),
+            (ana(), CommandKind::Comment { text: "a&b".into() }),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn forms_of_other_origins_do_nothing() {
+    let script = Script::new().set(|state| state.incidents = vec![incident()]);
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    for proof in [("origin", "http://evil.example"), ("sec-fetch-site", "cross-site"), ("x-none", "")] {
+        let answer = ask(&script.router(), Method::POST, "/api/v1/incidents/INC-7/ack", &[form, proof], "").await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{proof:?}");
+    }
+    script.get(|state| assert!(state.commands.is_empty()));
+}
+
+#[tokio::test]
+async fn a_form_that_fails_says_so_on_a_page() {
+    let script = Script::new().set(|state| {
+        state.incidents = vec![incident()];
+        state.refusal = Some(Refusal::Overloaded);
+    });
+    let headers = [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", "same-origin")];
+    let answer = ask(&script.router(), Method::POST, "/api/v1/incidents/INC-7/ack", &headers, "").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.header("content-type").starts_with("text/html") && answer.text.contains("role=\"alert\""));
+    assert!(!answer.text.contains(NASTY));
+}
