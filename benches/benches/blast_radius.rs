@@ -7,7 +7,8 @@ use quell_benches::{large_estate, percentile};
 use quell_cmdb::{CiIx, Graph};
 use quell_sim::rng::Rng;
 
-const CIS: usize = 100_000;
+/// Asked for; a little more than 100,000 are made.
+const CIS: usize = 104_000;
 const LIMIT: usize = 100_000;
 const WALKS: usize = 20_000;
 /// The floor.

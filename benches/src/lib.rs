@@ -35,7 +35,7 @@ pub fn alert(number: u64, starts_at: Timestamp) -> Value {
         },
         "annotations": {
             "summary": format!("{name}: {service} on pod {pod:05}"),
-            "description": format!("{service} has been outside its objective for more than five minutes (value 0.07)."),
+            "description": format!("{service} has been outside its objective for more than five minutes; the value is 0.07, the objective 0.05."),
             "runbook_url": format!("https://runbooks.example.com/alerts/{name}"),
             "dashboard_url": format!("https://grafana.example.com/d/service?var-service={service}&var-pod={pod:05}"),
             "team": "shop",

@@ -149,6 +149,10 @@ fn check_incidents(alerts: &[SeenAlert], incidents: &[SeenIncident], findings: &
             findings.duplicate_incidents += 1;
             findings.say(format!("incident {} is there twice", incident.id));
         }
+        if !incident.cut && incident.alerts.as_ref().is_some_and(Vec::is_empty) {
+            findings.duplicate_incidents += 1;
+            findings.say(format!("incident {} has no alerts: they went to another", incident.id));
+        }
         for (fingerprint, starts_at) in incident.alerts.iter().flatten() {
             if let Some(other) = homes.insert((*fingerprint, starts_at), &incident.id) {
                 findings.duplicate_incidents += 1;
@@ -239,6 +243,8 @@ mod tests {
         let placed = |id| SeenIncident { opened: Some((7, 0)), alerts: None, ..incident(id) };
         finds(owed(), &[alert()], &[placed("INC-1"), placed("INC-2")], (0, 1), "INC-2 is there twice");
         finds(owed(), &[SeenAlert { incident: None, ..alert() }], &one, (0, 0), "in no incident");
+        let empty = SeenIncident { alerts: Some(vec![]), ..incident("INC-2") };
+        finds(owed(), &[alert()], &[incident("INC-1"), empty], (0, 1), "INC-2 has no alerts");
         finds(owed(), &[alert()], &[], (0, 0), "which is not there");
         let other = SeenAlert { incident: Some("INC-2".into()), ..alert() };
         let second = SeenIncident { alerts: None, ..incident("INC-2") };

@@ -119,8 +119,8 @@ impl<'a> Run<'a> {
         let begun = Instant::now();
         let mut server = self.start()?;
         let (mut address, _) = server.ready().await?;
-        let topology = shown(&self.topology).to_string();
-        let put = Connection::new(address, PATIENCE).request("PUT", "/api/v1/topology", topology.as_bytes()).await?;
+        let topology = quell_formats::topology::encode(&self.topology);
+        let put = Connection::new(address, PATIENCE).request("PUT", "/api/v1/topology", &topology).await?;
         ensure!(put.is_success(), "PUT /api/v1/topology: {} {}", put.status, put.text());
         let mut senders = self.senders();
         for cycle in 0..self.options.cycles {
@@ -294,36 +294,4 @@ async fn list<T>(connection: &mut Connection, path: &str, read: impl Fn(&Value) 
             _ => return Ok(all),
         }
     }
-}
-
-/// A topology as its file shows it.
-#[must_use]
-pub fn shown(topology: &Topology) -> Value {
-    let cis: Vec<Value> = topology
-        .cis()
-        .iter()
-        .map(|ci| {
-            json!({
-                "id": ci.id.as_str(), "kind": ci.kind, "name": ci.name, "aliases": ci.aliases, "labels": ci.labels,
-                "owner": ci.owner, "criticality": ci.criticality.as_str(),
-            })
-        })
-        .collect();
-    let relationships: Vec<Value> = topology
-        .relationships()
-        .iter()
-        .map(|r| {
-            let mut shown = json!({ "from": r.from.as_str(), "to": r.to.as_str(), "kind": r.kind });
-            if let Some(name) = &r.redundancy {
-                shown["redundancy"] = json!(name);
-            }
-            shown
-        })
-        .collect();
-    let redundancies: Vec<Value> = topology
-        .redundancies()
-        .iter()
-        .map(|r| json!({ "ci": r.ci.as_str(), "name": r.name, "at_least": r.at_least }))
-        .collect();
-    json!({ "cis": cis, "relationships": relationships, "redundancies": redundancies })
 }
