@@ -101,7 +101,6 @@ impl Graph {
 mod tests {
     use crate::fixture::{graph, ids};
 
-
     #[track_caller]
     fn check(relationships: &str, failing: &str, expected: &str) {
         let graph = graph(relationships);

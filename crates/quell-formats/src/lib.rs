@@ -6,12 +6,16 @@
 #![cfg_attr(not(test), deny(clippy::iter_over_hash_type))]
 
 pub mod alertmanager;
+pub mod config;
 pub mod mistake;
+pub mod notice;
 pub mod pagerduty;
 pub mod record;
+pub mod replay;
 pub mod settings;
 pub mod tests_in_files;
 pub mod topology;
+pub mod views;
 
 mod pipelines;
 mod rules;

@@ -17,7 +17,7 @@ pub(crate) const MAX_ANNOTATION: usize = 16 * 1024;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Text<'de>(pub(crate) Cow<'de, str>);
 
-impl<'de> Deserialize<'de> for Text<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct TextVisitor;
 
