@@ -12,39 +12,44 @@ const HOSTS_PER_RACK: u32 = 8;
 
 /// Name, owner, criticality, services it is made of.
 const BUSINESS: &[(&str, &str, Criticality, &[&str])] = &[
-    ("online-store", "commerce", Criticality::Critical, &["web-frontend", "checkout", "catalog", "search"]),
+    (
+        "online-store",
+        "commerce",
+        Criticality::Critical,
+        &["web-frontend", "checkout", "catalog", "search", "recommendations"],
+    ),
     ("mobile-app", "mobile", Criticality::Critical, &["mobile-bff", "checkout", "catalog"]),
     ("card-payments", "finance", Criticality::Critical, &["payments", "fraud-check"]),
     ("order-fulfilment", "logistics", Criticality::High, &["orders", "shipping", "inventory"]),
     ("partner-portal", "partners", Criticality::High, &["partner-api"]),
     ("customer-support", "support", Criticality::Medium, &["support-desk", "accounts"]),
-    ("marketing-mail", "marketing", Criticality::Medium, &["notifications", "recommendations"]),
+    ("marketing-mail", "marketing", Criticality::Medium, &["notifications"]),
     ("management-reports", "finance", Criticality::Low, &["reporting"]),
 ];
 
-/// Name, owner, replicas, how many must be up, what it calls.
-const SERVICES: &[(&str, &str, u32, u32, &[&str])] = &[
-    ("web-frontend", "commerce", 3, 2, &["api-gateway"]),
-    ("mobile-bff", "mobile", 2, 1, &["api-gateway"]),
-    ("api-gateway", "platform", 3, 2, &["auth"]),
-    ("auth", "platform", 2, 1, &["accounts", "session-cache-1"]),
-    ("accounts", "customers", 2, 1, &["accounts-db-1"]),
-    ("checkout", "commerce", 3, 2, &["cart", "orders", "payments", "pricing"]),
-    ("cart", "commerce", 2, 1, &["session-cache-1", "pricing"]),
-    ("orders", "logistics", 3, 2, &["orders-db-1", "event-bus"]),
-    ("payments", "finance", 3, 2, &["payments-db-1", "fraud-check"]),
-    ("fraud-check", "finance", 2, 1, &["payments-db-1"]),
-    ("pricing", "commerce", 2, 1, &["catalog-db-1"]),
-    ("catalog", "commerce", 2, 1, &["catalog-db-1", "reviews"]),
-    ("reviews", "customers", 2, 1, &["catalog-db-1"]),
-    ("search", "discovery", 3, 2, &["search-index"]),
-    ("recommendations", "discovery", 2, 1, &["search", "event-bus"]),
-    ("inventory", "logistics", 2, 1, &["inventory-db-1", "event-bus"]),
-    ("shipping", "logistics", 2, 1, &["orders", "event-bus"]),
-    ("notifications", "platform", 2, 2, &["event-bus"]),
-    ("partner-api", "partners", 2, 1, &["cert-partner-api", "auth"]),
-    ("support-desk", "support", 2, 1, &["accounts", "file-store"]),
-    ("reporting", "finance", 2, 1, &["reporting-db-1", "event-bus"]),
+/// Name, owner, the racks of its replicas, how many of them must be up, what it calls.
+const SERVICES: &[(&str, &str, &[u32], u32, &[&str])] = &[
+    ("web-frontend", "commerce", &[1, 2, 4], 2, &["api-gateway"]),
+    ("mobile-bff", "mobile", &[2, 5], 1, &["api-gateway"]),
+    ("api-gateway", "platform", &[1, 4, 5], 2, &["auth"]),
+    ("auth", "platform", &[4, 5], 1, &["accounts", "session-cache-1"]),
+    ("accounts", "customers", &[3, 5], 1, &["accounts-db-1"]),
+    ("checkout", "commerce", &[1, 2, 5], 2, &["cart", "orders", "payments", "pricing"]),
+    ("cart", "commerce", &[2, 4], 1, &["session-cache-1", "pricing"]),
+    ("orders", "logistics", &[1, 4, 5], 2, &["orders-db-1", "event-bus"]),
+    ("payments", "finance", &[2, 4, 5], 2, &["payments-db-1", "fraud-check"]),
+    ("fraud-check", "finance", &[2, 5], 1, &["payments-db-1"]),
+    ("pricing", "commerce", &[1, 4], 1, &["catalog-db-1"]),
+    ("catalog", "commerce", &[3, 4], 1, &["catalog-db-1", "reviews"]),
+    ("reviews", "customers", &[3, 5], 1, &["catalog-db-1"]),
+    ("search", "discovery", &[1, 4, 5], 2, &["search-index"]),
+    ("recommendations", "discovery", &[2, 5], 1, &["search", "event-bus"]),
+    ("inventory", "logistics", &[1, 3], 1, &["inventory-db-1", "event-bus"]),
+    ("shipping", "logistics", &[1, 2], 1, &["orders", "event-bus"]),
+    ("notifications", "platform", &[3, 4], 2, &["event-bus"]),
+    ("partner-api", "partners", &[1, 5], 1, &["cert-partner-api", "auth"]),
+    ("support-desk", "support", &[2, 3], 1, &["accounts", "file-store"]),
+    ("reporting", "finance", &[3, 4], 1, &["reporting-db-1", "event-bus"]),
 ];
 
 /// Databases: name, owner, rack of the primary. The replica stands in the next rack.
@@ -226,15 +231,14 @@ fn databases(draft: &mut Draft) {
 }
 
 fn services(draft: &mut Draft) {
-    for (ix, (name, owner, replicas, at_least, calls)) in (0u32..).zip(SERVICES) {
+    for (port, (name, owner, racks, at_least, calls)) in (8080u32..).zip(SERVICES) {
         let critical = matches!(*name, "checkout" | "payments" | "api-gateway" | "auth" | "orders");
         let criticality = if critical { Criticality::High } else { Criticality::Medium };
         let address = format!("{name}.prod.svc.cluster.local");
         draft.ci(name, "service", owner, criticality, &[&address], &[("service", name)]);
-        let instances: Vec<String> = (1..=*replicas).map(|n| format!("{name}-{n}")).collect();
-        for (n, instance) in (0u32..).zip(&instances) {
-            // Replicas are spread, yet nobody looked at which services lean on rack 3.
-            draft.guest(instance, "instance", owner, (ix + n * 2) % RACKS + 1, 8080 + ix, &[]);
+        let instances: Vec<String> = (1..=racks.len()).map(|n| format!("{name}-{n}")).collect();
+        for (rack, instance) in racks.iter().zip(&instances) {
+            draft.guest(instance, "instance", owner, *rack, port, &[]);
         }
         draft.any_of(name, "replicas", *at_least, &instances, "depends_on");
         for call in *calls {
