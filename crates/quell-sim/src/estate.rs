@@ -28,7 +28,9 @@ const BUSINESS: &[(&str, &str, Criticality, &[&str])] = &[
 ];
 
 /// Name, owner, the racks of its replicas, how many of them must be up, what it calls.
-const SERVICES: &[(&str, &str, &[u32], u32, &[&str])] = &[
+type ServiceRow = (&'static str, &'static str, &'static [u32], u32, &'static [&'static str]);
+
+const SERVICES: &[ServiceRow] = &[
     ("web-frontend", "commerce", &[1, 2, 4], 2, &["api-gateway"]),
     ("mobile-bff", "mobile", &[2, 5], 1, &["api-gateway"]),
     ("api-gateway", "platform", &[1, 4, 5], 2, &["auth"]),

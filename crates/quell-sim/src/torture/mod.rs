@@ -30,7 +30,7 @@ use driver::{Address, Sender, Shared};
 use oracle::Oracle;
 use payload::Payloads;
 pub use report::{Report, Shape};
-use server::{Server, caught_up, metric};
+use server::{Server, caught_up, metric, metric_sum};
 
 /// What a run is to do.
 #[derive(Clone, Debug)]
@@ -187,11 +187,18 @@ impl<'a> Run<'a> {
         let (address, took) = server.ready().await?;
         self.report.slowest_ready_ms = self.report.slowest_ready_ms.max(millis(took));
         let mut connection = Connection::new(address, PATIENCE);
+        caught_up(&mut connection, PATIENCE).await?;
+        // Nobody sends now, so whatever this process has decided it found on the log.
         let text = connection.get("/metrics").await?.text();
-        let unapplied = metric(&text, "quell_log_recovered_records").unwrap_or(0.0);
-        let lag = caught_up(&mut connection, PATIENCE).await?;
-        if unapplied > 0.0 || lag > 0.0 {
+        let received =
+            metric(&text, "quell_alerts_received_total").context("quell_alerts_received_total is missing")?;
+        let disposed = metric_sum(&text, "quell_alerts_disposed_total");
+        if received > 0.0 {
             self.report.recoveries_with_unapplied += 1;
+        }
+        if received != disposed {
+            let text = format!("{received} alerts received after a start, {disposed} disposed of");
+            self.findings.join(Findings { texts: vec![text], ..Findings::default() });
         }
         Ok((server, address))
     }

@@ -105,6 +105,13 @@ pub fn metric(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
+/// The sum of a metric over all its labels; 0 when there is none.
+#[must_use]
+pub fn metric_sum(text: &str, name: &str) -> f64 {
+    let samples = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once(' '));
+    samples.filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
+}
+
 /// Waits until the engine has reached the end of the log; returns how many records it lacked at the first look.
 ///
 /// # Errors
@@ -135,5 +142,7 @@ mod tests {
         let text = "# TYPE quell_log_lag_records gauge\nquell_log_lag_records_max 9\nquell_log_lag_records 3\n";
         assert_eq!(metric(text, "quell_log_lag_records"), Some(3.0));
         assert_eq!(metric(text, "quell_log"), None);
+        let text = "fates{fate=\"opened\"} 2\nfates{fate=\"a b\"} 3\nfates_other{x=\"y\"} 9\n";
+        assert_eq!(metric_sum(text, "fates"), 5.0);
     }
 }
