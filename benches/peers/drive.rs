@@ -1,0 +1,73 @@
+//! The client: the same bodies over a few kept-alive connections, as fast as they are answered.
+//!
+//! Deliberately absent: retries; an answer other than 2xx ends the run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use quell_benches::percentile;
+use quell_domain::Timestamp;
+use quell_sim::http::Connection;
+use tokio::task::JoinSet;
+
+use crate::servers::Peer;
+use crate::table::{Phase, Phases};
+
+/// No answer may take longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is sent.
+pub(crate) struct Load {
+    bodies: Arc<Vec<String>>,
+    alerts: u64,
+    repeats: u64,
+    connections: usize,
+}
+
+impl Load {
+    pub(crate) fn new(alerts: u64, batch: u64, repeats: u64, connections: usize, starts_at: Timestamp) -> Self {
+        Load { bodies: Arc::new(quell_benches::bodies(0, alerts, batch, starts_at)), alerts, repeats, connections }
+    }
+}
+
+/// New alerts first, then all of them again.
+pub(crate) async fn drive<P: Peer>(peer: &mut P, load: &Load) -> Result<Phases> {
+    let new = phase(peer, load, 1).await?;
+    let repeats = phase(peer, load, load.repeats).await?;
+    Ok(Phases { all: new.joined(&repeats), new, repeats, resident_bytes: peer.resident_bytes()? })
+}
+
+async fn phase<P: Peer>(peer: &mut P, load: &Load, times: u64) -> Result<Phase> {
+    let (cpu, begun) = (peer.cpu_seconds()?, Instant::now());
+    let next = Arc::new(AtomicUsize::new(0));
+    let total = load.bodies.len() * usize::try_from(times)?;
+    let mut clients = JoinSet::new();
+    for _ in 0..load.connections {
+        let (bodies, next, address) = (load.bodies.clone(), next.clone(), peer.address());
+        clients.spawn(async move {
+            let (mut connection, mut took) = (Connection::new(address, PATIENCE), Vec::new());
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                if at >= total {
+                    return Ok(took);
+                }
+                let sent = Instant::now();
+                let response = connection.post("/api/v2/alerts", bodies[at % bodies.len()].as_bytes()).await?;
+                ensure!(response.status == 200, "{} {}", response.status, response.text());
+                took.push(sent.elapsed());
+            }
+        });
+    }
+    let mut took = Vec::new();
+    while let Some(client) = clients.join_next().await {
+        took.extend(client.context("a client panicked")??);
+    }
+    peer.settle().await?;
+    let wall = begun.elapsed().as_secs_f64();
+    took.sort_unstable();
+    let millis = |share| percentile(&took, share).as_secs_f64() * 1_000.0;
+    let cpu_seconds = peer.cpu_seconds()? - cpu;
+    Ok(Phase { alerts: load.alerts * times, wall, cpu_seconds, p50_ms: millis(0.5), p99_ms: millis(0.99) })
+}

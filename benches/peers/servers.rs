@@ -1,0 +1,129 @@
+//! The peers as processes: started on free loopback ports, stopped by their own ids.
+//!
+//! Deliberately absent: peers that run already.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use quell_benches::process;
+use quell_sim::http::Connection;
+use quell_sim::torture::server::{Server, caught_up};
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+/// Longer than any start or catching up may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks at a condition.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// A server that takes `POST /api/v2/alerts`.
+pub(crate) trait Peer {
+    fn address(&self) -> SocketAddr;
+    fn pid(&self) -> u32;
+
+    /// Waits until all that was answered is done, as far as the server lets one know.
+    async fn settle(&mut self) -> Result<()>;
+
+    /// Ends the process.
+    async fn stop(self) -> Result<()>;
+
+    fn cpu_seconds(&self) -> Result<f64> {
+        process::cpu_seconds(self.pid()).context("the server's CPU time")
+    }
+
+    fn resident_bytes(&self) -> Result<u64> {
+        process::resident_bytes(self.pid()).context("the server's memory")
+    }
+}
+
+pub(crate) struct Alertmanager {
+    child: Child,
+    address: SocketAddr,
+    pid: u32,
+}
+
+impl Alertmanager {
+    pub(crate) async fn start(program: &Path, place: &Path) -> Result<Self> {
+        std::fs::create_dir_all(place.join("data"))?;
+        let config = place.join("alertmanager.yml");
+        std::fs::write(&config, "route:\n  receiver: none\nreceivers:\n  - name: none\n")?;
+        // Bound for a moment to learn a free port; Alertmanager cannot choose one itself.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let log = std::fs::File::create(place.join("alertmanager.log"))?;
+        let child = Command::new(program)
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.path={}", place.join("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .args(["--cluster.listen-address=", "--log.level=warn"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("start {}", program.display()))?;
+        let pid = child.id().context("Alertmanager ended at once")?;
+        let mut connection = Connection::new(address, PATIENCE);
+        let begun = Instant::now();
+        while !connection.get("/-/ready").await.is_ok_and(|response| response.status == 200) {
+            ensure!(begun.elapsed() < PATIENCE, "Alertmanager at {address} did not become ready");
+            sleep(LOOK).await;
+        }
+        Ok(Alertmanager { child, address, pid })
+    }
+}
+
+impl Peer for Alertmanager {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    async fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn stop(mut self) -> Result<()> {
+        self.child.kill().await.context("stop Alertmanager")
+    }
+}
+
+pub(crate) struct Quell {
+    server: Server,
+    address: SocketAddr,
+    pid: u32,
+}
+
+impl Quell {
+    pub(crate) async fn start(program: &Path, place: &Path) -> Result<Self> {
+        std::fs::create_dir_all(place)?;
+        let mut server = Server::start(program, &place.join("data"), &place.join("quell.log"))?;
+        let pid = server.pid().context("quell ended at once")?;
+        let (address, _) = server.ready().await?;
+        Ok(Quell { server, address, pid })
+    }
+}
+
+impl Peer for Quell {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    async fn settle(&mut self) -> Result<()> {
+        caught_up(&mut Connection::new(self.address, PATIENCE), PATIENCE).await?;
+        Ok(())
+    }
+
+    async fn stop(self) -> Result<()> {
+        self.server.kill().await
+    }
+}

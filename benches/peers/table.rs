@@ -1,0 +1,127 @@
+//! The figures of all rounds, and their medians as a table. Deliberately absent: how they were taken.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// One phase of one round.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Phase {
+    pub(crate) alerts: u64,
+    /// Seconds.
+    pub(crate) wall: f64,
+    /// Of the server.
+    pub(crate) cpu_seconds: f64,
+    /// Until the answer.
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+}
+
+impl Phase {
+    /// Two phases as one; answers' percentiles do not add up, so the worse ones stand.
+    pub(crate) fn joined(&self, other: &Phase) -> Phase {
+        Phase {
+            alerts: self.alerts + other.alerts,
+            wall: self.wall + other.wall,
+            cpu_seconds: self.cpu_seconds + other.cpu_seconds,
+            p50_ms: self.p50_ms.max(other.p50_ms),
+            p99_ms: self.p99_ms.max(other.p99_ms),
+        }
+    }
+
+    fn per_second(&self) -> f64 {
+        self.alerts as f64 / self.wall.max(1e-9)
+    }
+
+    /// A tick is the least that can be told apart.
+    fn per_cpu_second(&self) -> f64 {
+        self.alerts as f64 / self.cpu_seconds.max(0.01)
+    }
+}
+
+/// One round of one peer.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Phases {
+    pub(crate) new: Phase,
+    pub(crate) repeats: Phase,
+    pub(crate) all: Phase,
+    pub(crate) resident_bytes: u64,
+}
+
+/// A start on data with many open alerts.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Restart {
+    pub(crate) open_alerts: u64,
+    pub(crate) ready_ms: u64,
+    pub(crate) resident_bytes: u64,
+    /// Resident memory before the kill, less that of the empty server, for each alert with its text.
+    pub(crate) grown_bytes_per_alert: u64,
+}
+
+/// Everything measured.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Results {
+    pub(crate) alerts: u64,
+    pub(crate) batch: u64,
+    pub(crate) repeats: u64,
+    pub(crate) connections: usize,
+    pub(crate) alertmanager: Vec<Phases>,
+    pub(crate) quell: Vec<Phases>,
+    pub(crate) restart: Option<Restart>,
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+type Pick = fn(&Phases) -> &Phase;
+const PHASES: [(&str, Pick); 3] = [("new", |p| &p.new), ("repeats", |p| &p.repeats), ("all", |p| &p.all)];
+
+impl fmt::Display for Results {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (alerts, batch, repeats) = (self.alerts, self.batch, self.repeats);
+        let rounds = self.quell.len();
+        writeln!(
+            f,
+            "{alerts} alerts in bodies of {batch}, then {repeats} times again; {} connections;",
+            self.connections
+        )?;
+        writeln!(f, "medians of {rounds} rounds\n")?;
+        let (cpu, wall) = ("alerts/CPU-s", "alerts/s");
+        writeln!(
+            f,
+            "{:<8} {:<13} {cpu:>13} {wall:>11} {:>8} {:>8} {:>8}",
+            "phase", "server", "CPU s", "p50 ms", "p99 ms"
+        )?;
+        for (name, pick) in PHASES {
+            let mut rates = Vec::new();
+            for (server, rounds) in [("alertmanager", &self.alertmanager), ("quell", &self.quell)] {
+                let of = |value: fn(&Phase) -> f64| median(rounds.iter().map(|round| value(pick(round))));
+                let (cpu_rate, rate) = (of(Phase::per_cpu_second), of(Phase::per_second));
+                let (cpu, p50, p99) = (of(|p| p.cpu_seconds), of(|p| p.p50_ms), of(|p| p.p99_ms));
+                writeln!(f, "{name:<8} {server:<13} {cpu_rate:>13.0} {rate:>11.0} {cpu:>8.2} {p50:>8.2} {p99:>8.2}")?;
+                rates.push((cpu_rate, rate));
+            }
+            if let [theirs, ours] = rates[..] {
+                let ratio = |ours: f64, theirs: f64| ours / theirs.max(1e-9);
+                let (cpu, wall) = (ratio(ours.0, theirs.0), ratio(ours.1, theirs.1));
+                writeln!(f, "{name:<8} {:<13} {cpu:>12.1}x {wall:>10.1}x", "ratio")?;
+            }
+        }
+        for (server, rounds) in [("alertmanager", &self.alertmanager), ("quell", &self.quell)] {
+            let resident = median(rounds.iter().map(|round| round.resident_bytes as f64)) / f64::from(1 << 20);
+            writeln!(f, "\n{server}: {resident:.0} MiB resident at the end")?;
+        }
+        if let Some(Restart { open_alerts, ready_ms, resident_bytes, grown_bytes_per_alert }) = self.restart {
+            let mib = resident_bytes >> 20;
+            writeln!(
+                f,
+                "\nquell with {open_alerts} open alerts: ready {ready_ms} ms after its start, {mib} MiB resident;"
+            )?;
+            writeln!(f, "{grown_bytes_per_alert} bytes resident for each alert before, its text included")?;
+        }
+        Ok(())
+    }
+}
