@@ -7,7 +7,9 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use quell_cmdb::{Graph, Scratch};
-use quell_domain::{AlertState, ArtefactKind, Digest, Incident, IncidentState, Input, Moment, Position, Shard, Timestamp, Topology};
+use quell_domain::{
+    AlertState, ArtefactKind, Digest, Incident, IncidentState, Input, Moment, Position, Shard, Timestamp, Topology,
+};
 
 use crate::alerts::{Alerts, Entry, Slot};
 use crate::deadlines::{DeadlineReason, Deadlines};

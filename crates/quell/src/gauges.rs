@@ -24,8 +24,12 @@ pub(crate) struct Gauges {
 
 impl Gauges {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let received = IntCounter::new("quell_alerts_received_total", "Items received and decided, refused ones included")?;
-        let disposed = Opts::new("quell_alerts_disposed_total", "What became of received items; the sum equals quell_alerts_received_total");
+        let received =
+            IntCounter::new("quell_alerts_received_total", "Items received and decided, refused ones included")?;
+        let disposed = Opts::new(
+            "quell_alerts_disposed_total",
+            "What became of received items; the sum equals quell_alerts_received_total",
+        );
         let disposed = IntCounterVec::new(disposed, &["disposition"])?;
         for (_, name) in Disposed::default().each() {
             disposed.with_label_values(&[name]);
@@ -35,7 +39,8 @@ impl Gauges {
         let commits = HistogramOpts::new("quell_store_commit_seconds", "How long commits of effects took")
             .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]);
         let commits = Histogram::with_opts(commits)?;
-        let build = Opts::new("quell_build_info", "The version that runs").const_label("version", env!("CARGO_PKG_VERSION"));
+        let build =
+            Opts::new("quell_build_info", "The version that runs").const_label("version", env!("CARGO_PKG_VERSION"));
         let build = IntGauge::with_opts(build)?;
         build.set(1);
         let all: [Box<dyn Collector>; 6] = [

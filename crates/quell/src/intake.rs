@@ -31,7 +31,13 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    pub(crate) async fn append(&self, stream: Stream, kind: RecordKind, body: Bytes, input: Input) -> Result<Stamp, Refusal> {
+    pub(crate) async fn append(
+        &self,
+        stream: Stream,
+        kind: RecordKind,
+        body: Bytes,
+        input: Input,
+    ) -> Result<Stamp, Refusal> {
         let draft = Draft { stream, kind, body, carry: Some(input) };
         let stamp = self.appender.append(draft).await.map_err(refusal)?;
         if stream == Stream::Main {

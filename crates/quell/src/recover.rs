@@ -39,7 +39,12 @@ pub(crate) async fn restore(
 
 /// Reads the backlog up to `last`: repeats that no row contains are folded again, commands and records that were never
 /// decided are decided.
-pub(crate) async fn catch_up(desk: &mut Desk, reader: &Reader, applied: Position, last: [Position; 2]) -> anyhow::Result<()> {
+pub(crate) async fn catch_up(
+    desk: &mut Desk,
+    reader: &Reader,
+    applied: Position,
+    last: [Position; 2],
+) -> anyhow::Result<()> {
     let [last_main, last_command] = last;
     let mut from = desk.folded.next();
     let mut refolded = 0_u64;

@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use quell_formats::Mistake;
 use quell_formats::config::{self, Config};
 use quell_formats::settings::{self, Compiled, SourceFile};
-use quell_formats::Mistake;
 
 /// Reads the config file, or takes the defaults where none is named.
 pub(crate) fn config(file: Option<&Path>) -> anyhow::Result<Config> {

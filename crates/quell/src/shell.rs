@@ -95,7 +95,12 @@ pub(crate) async fn run(
 }
 
 /// Decides what was received before the log was closed.
-async fn finish(mut desk: Desk, door: Arc<Door>, mut main: Tail<Input>, mut commands: Tail<Input>) -> anyhow::Result<()> {
+async fn finish(
+    mut desk: Desk,
+    door: Arc<Door>,
+    mut main: Tail<Input>,
+    mut commands: Tail<Input>,
+) -> anyhow::Result<()> {
     door.appender.close().await;
     overtake(&mut desk, &mut commands);
     while let Some(record) = main.try_recv() {

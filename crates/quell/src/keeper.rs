@@ -1,0 +1,43 @@
+//! Keeping house: old records, old history.
+//!
+//! Absent on purpose: what is old; the config says that, and the engine's positions say what is still needed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quell_domain::{Position, Shard};
+use quell_formats::config::Config;
+use quell_log::Clock;
+use quell_log::embedded::Retention;
+use quell_store::Store;
+
+use crate::intake::Door;
+
+/// How often old things are looked for.
+const ROUND: Duration = Duration::from_secs(60);
+
+/// Drops what is kept no longer, for ever.
+pub(crate) async fn run(door: Arc<Door>, store: Arc<dyn Store>, clock: Arc<dyn Clock>, shard: Shard, config: Config) {
+    loop {
+        tokio::time::sleep(ROUND).await;
+        let now = clock.now();
+        let positions = match store.position(shard).await {
+            Ok((positions, _)) => positions,
+            Err(error) => {
+                tracing::warn!(error = %crate::serve::chain(&error), "old records are kept: the store does not answer");
+                continue;
+            }
+        };
+        let retention = Retention {
+            needed: [positions.folded.next(), Position(positions.commands.0 + 1)],
+            before: Some(now - config.retention.age),
+            max_bytes: Some(config.retention.bytes),
+        };
+        if let Err(error) = door.appender.trim(retention).await {
+            tracing::warn!(error = %crate::serve::chain(&error), "old records could not be dropped");
+        }
+        if let Err(error) = store.forget_before(shard, now - config.history_age).await {
+            tracing::warn!(error = %crate::serve::chain(&error), "old history could not be dropped");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `quell replay`: the same engine over recorded traffic, with the recorded times as its clock.
+//!
+//! Absent on purpose: the log, the store and HTTP; effects go to a ledger in memory. Two runs give the same bytes.
+
+use std::io::{BufRead, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use quell_domain::{Activation, ArtefactKind, Input, Moment, Position, Shard, Source, Timestamp};
+use quell_engine::{Artefact, Disposed, Engine, Ledger, Settings};
+use quell_formats::{alertmanager, pagerduty, replay, topology, views};
+
+/// What a replay came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Replayed {
+    /// Lines read.
+    pub records: u64,
+    /// What became of the items in them.
+    pub disposed: Disposed,
+    /// Incidents opened.
+    pub incidents: u64,
+}
+
+/// An engine over a ledger.
+#[derive(Debug)]
+pub struct Replay {
+    engine: Engine,
+    ledger: Ledger,
+    position: Position,
+    now: Option<Timestamp>,
+}
+
+impl Replay {
+    /// Starts with settings and a topology in force.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, topology: quell_domain::Topology) -> Self {
+        let mut engine = Engine::new(Shard::FIRST, settings);
+        let digest = topology::digest(&topology::encode(&topology));
+        let artefact: Artefact = Engine::topology_artefact(topology);
+        engine.shelve(digest, artefact);
+        let activation = Activation { kind: ArtefactKind::Topology, digest };
+        let moment = Moment { position: Position::START, received_at: Timestamp::MIN };
+        let effects = engine.on_input(moment, &Input::Activate(activation));
+        let mut ledger = Ledger::default();
+        ledger.apply(effects);
+        Replay { engine, ledger, position: Position::START, now: None }
+    }
+
+    /// Plays one body. A time before the one of the body before it counts as that one.
+    pub fn play(&mut self, received_at: Timestamp, source: Source, payload: &[u8]) {
+        let batch = match source {
+            Source::AlertmanagerApi => alertmanager::decode_api(payload),
+            Source::AlertmanagerWebhook => alertmanager::decode_webhook(payload),
+            Source::PagerDuty => pagerduty::decode(payload),
+        };
+        self.input(received_at, &Input::Alerts(batch));
+    }
+
+    /// Plays one input.
+    pub fn input(&mut self, received_at: Timestamp, input: &Input) {
+        self.position = self.position.next();
+        let now = self.now.map_or(received_at, |now| now.max(received_at));
+        self.now = Some(now);
+        // Deadlines fire one by one at their own times, as they would with a clock that ticks.
+        while let Some((at, _)) = self.engine.next_deadline().filter(|(at, _)| *at < now) {
+            let tick = Moment { position: self.position, received_at: at };
+            let effects = self.engine.on_tick(tick);
+            self.ledger.apply(effects);
+        }
+        let effects = self.engine.on_input(Moment { position: self.position, received_at: now }, input);
+        self.ledger.apply(effects);
+    }
+
+    /// What is remembered at the end.
+    #[must_use]
+    pub fn finish(mut self) -> Ledger {
+        self.ledger.flush(self.engine.take_folds());
+        self.ledger
+    }
+}
+
+/// Replays a file of alerts and writes the incidents, one a line, in the order they were opened.
+///
+/// # Errors
+/// When a file cannot be read, understood or written.
+pub fn run(settings: Arc<Settings>, estate: Option<&Path>, alerts: &Path, output: &Path) -> anyhow::Result<Replayed> {
+    let topology = match estate {
+        Some(path) => read_topology(path)?,
+        None => quell_domain::Topology::default(),
+    };
+    let mut replay = Replay::new(settings, topology);
+    let file = std::fs::File::open(alerts).with_context(|| format!("cannot read {}", alerts.display()))?;
+    let mut reader = std::io::BufReader::with_capacity(1 << 20, file);
+    let (mut text, mut number, mut records) = (String::new(), 0, 0);
+    loop {
+        text.clear();
+        number += 1;
+        if reader.read_line(&mut text).with_context(|| format!("cannot read {}", alerts.display()))? == 0 {
+            break;
+        }
+        match replay::line(number, &text) {
+            Ok(Some(recorded)) => {
+                records += 1;
+                replay.play(recorded.received_at, recorded.source, recorded.payload);
+            }
+            Ok(None) => {}
+            Err(mistake) => bail!("{}: {mistake}", alerts.display()),
+        }
+    }
+    let ledger = replay.finish();
+    write(&ledger, output).with_context(|| format!("cannot write {}", output.display()))?;
+    Ok(Replayed { records, disposed: ledger.disposed, incidents: ledger.incidents.len() as u64 })
+}
+
+/// Reads a topology file.
+///
+/// # Errors
+/// All of its mistakes.
+pub fn read_topology(path: &Path) -> anyhow::Result<quell_domain::Topology> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    topology::decode(&bytes).map_err(|mistakes| {
+        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{}:\n{}", path.display(), lines.join("\n"))
+    })
+}
+
+fn write(ledger: &Ledger, output: &Path) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(std::fs::File::create(output)?);
+    let members = ledger.members();
+    for (id, incident) in &ledger.incidents {
+        let alerts = members.get(id).map_or(&[][..], Vec::as_slice);
+        let timeline = ledger.timelines.get(id).map_or(&[][..], Vec::as_slice);
+        serde_json::to_writer(&mut out, &views::incident_json(incident, alerts, timeline))?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! `quell serve`: every room put together in one process.
+//!
+//! Absent on purpose: anything a room does itself; this opens, connects, starts and stops.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use prometheus::Registry;
+use quell_api::{Api, ApiLimits, Metrics};
+use quell_domain::{Digest, Input, Shard};
+use quell_engine::Artefact;
+use quell_formats::config::{Config, Destination, Secret};
+use quell_formats::record;
+use quell_log::embedded::{EmbeddedLog, Opened, Options};
+use quell_log::{Clock, Stream};
+use quell_notify::{EgressPolicy, Sink};
+use quell_store::{SqliteStore, Store};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::artefacts::Shelf;
+use crate::clock::SystemClock;
+use crate::desk::Desk;
+use crate::gauges::{Gauges, Lag};
+use crate::intake::Door;
+use crate::live::Published;
+use crate::{keeper, recover, settings, shell};
+
+/// What to serve, as the command line says it.
+#[derive(Clone, Debug, Default)]
+pub struct Serve {
+    /// The config file.
+    pub config: Option<PathBuf>,
+    /// Instead of the config's.
+    pub data_dir: Option<PathBuf>,
+    /// Instead of the config's.
+    pub listen: Option<SocketAddr>,
+}
+
+/// An error with everything that caused it, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// A process that serves.
+#[derive(Debug)]
+pub struct Served {
+    /// Where it listens.
+    pub address: SocketAddr,
+    stop: watch::Sender<bool>,
+    done: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Served {
+    /// Asks it to stop; [`Served::done`] tells when it has.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until it has stopped.
+    ///
+    /// # Errors
+    /// Why it stopped by itself.
+    pub async fn done(self) -> anyhow::Result<()> {
+        self.done.await?
+    }
+}
+
+/// Serves until a signal says stop.
+///
+/// # Errors
+/// Why it could not start, or stopped by itself.
+pub async fn run(serve: Serve) -> anyhow::Result<()> {
+    let served = start(serve).await?;
+    println!("listening on http://{}", served.address);
+    let Served { stop, done, .. } = served;
+    tokio::spawn(async move {
+        signalled().await;
+        tracing::info!("stopping");
+        stop.send_replace(true);
+        // A second signal does not wait.
+        signalled().await;
+        std::process::exit(130);
+    });
+    done.await?
+}
+
+/// Returns when the process is asked to stop.
+pub(crate) async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+}
+
+/// Opens everything, catches up with the log and starts to listen.
+///
+/// # Errors
+/// Why it could not start.
+pub async fn start(serve: Serve) -> anyhow::Result<Served> {
+    // Installed twice only when two processes' worth of tests run in one: the first one stays.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut config = settings::config(serve.config.as_deref())?;
+    config.data_dir = serve.data_dir.unwrap_or(config.data_dir);
+    config.listen = serve.listen.unwrap_or(config.listen);
+    let files = settings::files(config.rules_dir.as_deref(), config.pipelines_dir.as_deref())?;
+    let compiled = settings::compile(&files)?;
+    let sinks = sinks(&config)?;
+    let policy = Arc::new(egress(&config)?);
+    let listener = TcpListener::bind(config.listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let address = listener.local_addr()?;
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let options = Options {
+        waiting_records: config.intake.waiting_records,
+        waiting_bytes: config.intake.waiting_bytes,
+        ..Options::default()
+    };
+    let log = EmbeddedLog::open::<Input>(&config.data_dir, options, Arc::clone(&clock), outage).await?;
+    let Opened { appender, main, commands, reader, last } = log;
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir.join("store.db")).await?);
+    let published = Arc::new(Published::new(appender.state()));
+    let registry = Registry::new();
+    let gauges = Arc::new(Gauges::new(&registry)?);
+    registry.register(Box::new(Lag::new(Arc::clone(&published))?))?;
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+
+    let shard = Shard::FIRST;
+    let shipped = Arc::new(compiled.settings);
+    let (engine, restored) = recover::restore(&*store, shard, Arc::clone(&shipped)).await?;
+    let positions = restored.positions;
+    let shelf = Arc::new(Shelf::default());
+    let mut desk = Desk {
+        shard,
+        epoch: restored.epoch,
+        engine,
+        store: Arc::clone(&store),
+        shelf: Arc::clone(&shelf),
+        published: Arc::clone(&published),
+        gauges,
+        sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
+        commands: positions.commands,
+        pending: quell_engine::Effects::default(),
+        forced: true,
+        folds: Vec::new(),
+        folded: positions.folded,
+    };
+    recover::catch_up(&mut desk, &reader, positions.applied, last).await?;
+    let door =
+        Arc::new(Door { shard, appender, reader, store: Arc::clone(&store), shelf, published: Arc::clone(&published) });
+    put_rules_in_force(&door, &desk, compiled.digest, &compiled.canonical, shipped).await?;
+    published.recovered();
+
+    let (stop, stopping) = watch::channel(false);
+    for sink in sinks {
+        tokio::spawn(tell(sink, Arc::clone(&policy), Arc::clone(&store), published.wake.subscribe(), stopping.clone()));
+    }
+    let house = keeper::run(Arc::clone(&door), Arc::clone(&store), Arc::clone(&clock), shard, config.clone());
+    let house = tokio::spawn(house);
+    let limits = ApiLimits {
+        encoded_bytes: config.intake.body_bytes,
+        decoded_bytes: config.intake.decoded_bytes,
+        ..ApiLimits::default()
+    };
+    let api = Api {
+        intake: Arc::clone(&door) as Arc<dyn quell_api::ports::Intake>,
+        live: published,
+        store: Arc::clone(&store),
+        metrics: Arc::new(Metrics::new(registry)?),
+        shard,
+        limits,
+        now: Arc::new(SystemClock::now),
+    };
+    let http = tokio::spawn(quell_api::serve(listener, quell_api::router(api), until(stopping.clone())));
+    // The loop goes on until the doors are closed, so that what was accepted is decided.
+    let (last_call, closed) = watch::channel(false);
+    let engine = tokio::spawn(shell::run(desk, Arc::clone(&door), clock, main, commands, closed));
+    let done = tokio::spawn(supervise(engine, http, door, last_call));
+    let served = Served { address, stop, done };
+    tokio::spawn(async move {
+        until(stopping).await;
+        house.abort();
+    });
+    Ok(served)
+}
+
+/// Waits for the end: asked for, or forced by a disk that failed.
+async fn supervise(
+    mut engine: tokio::task::JoinHandle<anyhow::Result<()>>,
+    mut http: tokio::task::JoinHandle<std::io::Result<()>>,
+    door: Arc<Door>,
+    last_call: watch::Sender<bool>,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        decided = &mut engine => {
+            decided??;
+            bail!("the engine's loop ended by itself");
+        }
+        () = door.appender.failed() => {
+            // In-flight requests get their 503 before the process goes: nothing may be acknowledged any more.
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            bail!("the log's disk failed: nothing more can be accepted safely; see to the disk and start again");
+        }
+        closed = &mut http => {
+            closed??;
+        }
+    }
+    last_call.send_replace(true);
+    engine.await?
+}
+
+async fn until(mut stopping: watch::Receiver<bool>) {
+    // A dropped sender means that nobody can ask any more: as good as asked.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+async fn tell(
+    sink: Sink,
+    policy: Arc<EgressPolicy>,
+    store: Arc<dyn Store>,
+    wake: watch::Receiver<()>,
+    stopping: watch::Receiver<bool>,
+) {
+    let name = sink.name.clone();
+    if let Err(error) = quell_notify::run(sink, policy, store, Arc::new(SystemClock), wake, until(stopping)).await {
+        tracing::error!(sink = name, error = %chain(&error), "nothing can be told to this sink");
+    }
+}
+
+/// The body of an Outage record.
+fn outage(from: quell_domain::Timestamp, to: quell_domain::Timestamp) -> Vec<u8> {
+    let (_, body) = record::encode(&Input::Outage { from, to }).expect("only alerts are recorded as they were posted");
+    body
+}
+
+/// Rules that are not in force yet are stored and activated on the log, so that a replay decides by the same ones.
+async fn put_rules_in_force(
+    door: &Door,
+    desk: &Desk,
+    digest: Digest,
+    bytes: &[u8],
+    settings: Arc<quell_engine::Settings>,
+) -> anyhow::Result<()> {
+    let Some(activation) = recover::rules_to_activate(&desk.engine, digest) else { return Ok(()) };
+    door.store.put_artefact(activation.kind, digest, bytes).await?;
+    door.shelf.put(digest, Artefact::Rules(settings));
+    if let Err(refusal) = door.append_input(Stream::Main, Input::Activate(activation)).await {
+        // A full disk must not keep the process from starting: it decides by the rules that were in force.
+        tracing::warn!(%refusal, "the rules could not be put in force; restart when there is room");
+    }
+    Ok(())
+}
+
+fn sinks(config: &Config) -> anyhow::Result<Vec<Sink>> {
+    let read = |sink: &quell_formats::config::Sink| {
+        let text = match &sink.secret {
+            Secret::File(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("sink {}: cannot read {}", sink.name, path.display()))?,
+            Secret::Env(name) => {
+                std::env::var(name).with_context(|| format!("sink {}: the environment has no {name}", sink.name))?
+            }
+        };
+        let secrets: Vec<_> = text.split_whitespace().map(quell_notify::Secret::new).collect();
+        if secrets.is_empty() {
+            bail!("sink {}: its secret is empty; allowed: one or more secrets, one a line", sink.name);
+        }
+        Ok(Sink { name: sink.name.clone(), url: sink.url.clone(), secrets })
+    };
+    config.sinks.iter().map(read).collect()
+}
+
+fn egress(config: &Config) -> anyhow::Result<EgressPolicy> {
+    let entry = |destination: &Destination| match destination {
+        Destination::Host { name, port } => format!("{name}:{port}"),
+        Destination::Network { address, prefix, port } if address.is_ipv6() => format!("[{address}/{prefix}]:{port}"),
+        Destination::Network { address, prefix, port } => format!("{address}/{prefix}:{port}"),
+    };
+    let entries: Vec<String> = config.egress.iter().map(entry).collect();
+    EgressPolicy::parse(&entries)
+        .map_err(|errors| anyhow::anyhow!(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+}
