@@ -67,11 +67,7 @@ impl<T> Clone for Appender<T> {
 }
 
 impl<T: Send + 'static> Appender<T> {
-    pub(super) fn new(
-        jobs: mpsc::UnboundedSender<Job<T>>,
-        room: Arc<Room>,
-        state: watch::Receiver<LogState>,
-    ) -> Self {
+    pub(super) fn new(jobs: mpsc::UnboundedSender<Job<T>>, room: Arc<Room>, state: watch::Receiver<LogState>) -> Self {
         Appender { jobs, room, state }
     }
 

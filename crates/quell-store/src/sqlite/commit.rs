@@ -130,8 +130,11 @@ async fn forget_alerts(
     shard: Shard,
     changes: &[AlertChange],
 ) -> Result<(), StoreError> {
-    let gone: Vec<i64> =
-        last_changes(changes).into_iter().filter(|(_, alert)| alert.is_none()).map(|(id, _)| id.cast_signed()).collect();
+    let gone: Vec<i64> = last_changes(changes)
+        .into_iter()
+        .filter(|(_, alert)| alert.is_none())
+        .map(|(id, _)| id.cast_signed())
+        .collect();
     delete_by_number(connection, shard, ("alerts", "id"), &gone).await?;
     delete_by_number(connection, shard, ("folds", "alert"), &gone).await
 }
@@ -184,7 +187,8 @@ async fn write_history(connection: &mut SqliteConnection, shard: Shard, effects:
         query.bind(actor.clone()).bind(json::write_reason(reason))
     })
     .await?;
-    let head = "INSERT OR REPLACE INTO parked (tenant, shard, position, ordinal, item, source, received_at, reason, raw)";
+    let head =
+        "INSERT OR REPLACE INTO parked (tenant, shard, position, ordinal, item, source, received_at, reason, raw)";
     write_rows(connection, (COMMIT, shard), (head, 7, ""), &effects.parked, |query, parked| {
         let quell_engine::Parked { position, ordinal, item, source, received_at, reason, raw } = parked;
         let query = query.bind(position.0.cast_signed()).bind(*ordinal).bind(*item).bind(*source as i32);

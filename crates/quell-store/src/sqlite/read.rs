@@ -13,9 +13,7 @@ use super::error::fault;
 use super::rows::{
     Cells, SELECT_ALERTS, SELECT_INCIDENTS, VERDICTS, by_order, number, read_alert, read_incident, read_state,
 };
-use crate::contract::{
-    AlertQuery, Change, IncidentDetail, IncidentQuery, Page, Positions, Restored, StoreError,
-};
+use crate::contract::{AlertQuery, Change, IncidentDetail, IncidentQuery, Page, Positions, Restored, StoreError};
 use crate::json;
 
 /// See [`crate::Store::take_over`].
