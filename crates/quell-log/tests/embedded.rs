@@ -309,6 +309,25 @@ async fn a_full_log_refuses_and_opens_again_by_itself() {
 }
 
 #[tokio::test]
+async fn a_failed_write_shuts_the_log_for_good() {
+    let (dir, clock) = (Dir::new(), Script::new());
+    let mut log = open(&dir.0, Options::default(), &clock).await;
+    append(&log.appender, alerts(1)).await;
+    let path = format!("sqlite://{}", dir.0.join("log.db").display());
+    let mut other = <sqlx::SqliteConnection as sqlx::Connection>::connect(&path).await.expect("opens");
+    sqlx::query("ALTER TABLE records RENAME TO away").execute(&mut other).await.expect("taken away");
+    let refused = log.appender.append(alerts(2)).await;
+    assert!(matches!(refused, Err(AppendError::Failed(_))), "{refused:?}");
+    tokio::time::timeout(Duration::from_secs(20), log.appender.failed()).await.expect("it says so");
+    sqlx::query("ALTER TABLE away RENAME TO records").execute(&mut other).await.expect("put back");
+    let refused = log.appender.append(alerts(3)).await;
+    assert!(matches!(refused, Err(AppendError::Failed(_))), "for ever after: {refused:?}");
+    assert_eq!(numbers(&log).await, [1]);
+    log.main.recv().await.expect("the acknowledged one");
+    assert_eq!((log.main.waiting(), log.appender.waiting()), (0, 0), "refused ones hold no room");
+}
+
+#[tokio::test]
 async fn trimming_keeps_what_is_needed_and_the_newest() {
     let (dir, clock) = (Dir::new(), Script::new());
     let log = open(&dir.0, Options::default(), &clock).await;
