@@ -21,9 +21,9 @@ pub(super) fn fault(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreErr
             (_, Some(FULL)) | (Some(IOERR_SHMSIZE), _) => StoreError::DiskFull { operation },
             (_, Some(IOERR | CORRUPT | NOTADB)) => StoreError::DiskFailed { operation, source },
             (_, Some(BUSY | LOCKED | CANTOPEN)) => StoreError::Unavailable { operation, source },
-            (_, Some(CONSTRAINT)) => damaged(operation, "a row written", source),
+            (_, Some(CONSTRAINT)) => damaged(operation, "a row written", source.to_string()),
             _ if matches!(source, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {
-                damaged(operation, "a row read", source)
+                damaged(operation, "a row read", source.to_string())
             }
             _ => StoreError::Unavailable { operation, source },
         }
@@ -31,6 +31,6 @@ pub(super) fn fault(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreErr
 }
 
 /// A row that cannot be, for one operation.
-pub(super) fn damaged(operation: &'static str, what: impl Into<String>, why: impl ToString) -> StoreError {
-    StoreError::Damaged { operation, what: what.into(), why: why.to_string() }
+pub(super) fn damaged(operation: &'static str, what: impl Into<String>, why: impl Into<String>) -> StoreError {
+    StoreError::Damaged { operation, what: what.into(), why: why.into() }
 }

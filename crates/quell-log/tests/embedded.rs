@@ -1,0 +1,416 @@
+//! What every log promises, tried on the embedded one, and what this medium adds: full disks, crashes, locks.
+
+use std::collections::HashSet;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quell_domain::{Position, RecordKind, Source, Timestamp};
+use quell_log::{
+    AppendError, Appender, Clock, Draft, EmbeddedLog, LogState, OpenError, Opened, Options, Record, Retention, Stamp,
+    Stream,
+};
+
+const ALERTS: RecordKind = RecordKind::Alerts(Source::AlertmanagerApi);
+const START: i64 = 1_800_000_000;
+
+/// A clock that stands still until it is set.
+#[derive(Debug)]
+struct Script(AtomicI64);
+
+impl Script {
+    fn new() -> Arc<Self> {
+        Arc::new(Script(AtomicI64::new(START)))
+    }
+
+    fn set(&self, seconds: i64) {
+        self.0.store(START + seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Script {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A directory of its own, removed at the end.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("quell-log-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
+        Dir(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn outage(from: Timestamp, to: Timestamp) -> Vec<u8> {
+    format!("{from}/{to}").into_bytes()
+}
+
+async fn open(dir: &Path, options: Options, clock: &Arc<Script>) -> Opened<u64> {
+    EmbeddedLog::open(dir, options, Arc::clone(clock) as Arc<dyn Clock>, outage).await.expect("the log opens")
+}
+
+fn draft(stream: Stream, kind: RecordKind, body: impl Into<Vec<u8>>, carry: Option<u64>) -> Draft<u64> {
+    Draft { stream, kind, body: Bytes::from(body.into()), carry }
+}
+
+fn alerts(number: u64) -> Draft<u64> {
+    draft(Stream::Main, ALERTS, body(number), Some(number))
+}
+
+/// Bytes that do not compress to nothing, different for each number.
+fn body(number: u64) -> Vec<u8> {
+    let mut state = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = format!("{number}:").into_bytes();
+    for _ in 0..250 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes
+}
+
+async fn append(appender: &Appender<u64>, draft: Draft<u64>) -> Stamp {
+    appender.append(draft).await.expect("appended")
+}
+
+/// Everything on a stream, read again.
+async fn all(log: &Opened<u64>, stream: Stream) -> Vec<Record<u64>> {
+    let mut records: Vec<Record<u64>> = Vec::new();
+    loop {
+        let from = records.last().map_or(Position(1), |record| record.stamp.position.next());
+        let more = log.reader.read(stream, from, 100).await.expect("readable");
+        if more.is_empty() {
+            return records;
+        }
+        records.extend(more);
+    }
+}
+
+fn limits(records: usize, bytes: usize, commands: usize) -> Options {
+    Options { waiting_records: records, waiting_bytes: bytes, waiting_commands: commands, max_pages: None }
+}
+
+#[tokio::test]
+async fn appended_records_are_handed_over_and_read_again_after_a_reopen() {
+    let (dir, clock) = (Dir::new(), Script::new());
+    let mut log = open(&dir.0, Options::default(), &clock).await;
+    assert_eq!(log.last, [Position::START; 2]);
+    for number in 1..=5 {
+        assert_eq!(append(&log.appender, alerts(number)).await.position, Position(number));
+    }
+    let raw = append(&log.appender, draft(Stream::Main, RecordKind::Activate, "raw", None)).await;
+    let command = append(&log.appender, draft(Stream::Commands, RecordKind::Command, "ack", Some(9))).await;
+    assert_eq!((raw.position, command.position), (Position(6), Position(1)));
+    for number in 1..=5 {
+        let record = log.main.recv().await.expect("handed over");
+        assert_eq!((record.stamp.position, record.carry, record.body.len()), (Position(number), Some(number), 0));
+    }
+    let record = log.main.recv().await.expect("handed over");
+    assert_eq!((record.kind, &record.body[..], record.carry), (RecordKind::Activate, &b"raw"[..], None));
+    assert_eq!(log.commands.recv_many(10).await.len(), 1);
+    log.appender.close().await;
+    assert!(log.main.recv().await.is_none());
+    assert!(matches!(log.appender.append(alerts(9)).await, Err(AppendError::Closed)));
+
+    clock.set(60);
+    let mut log = open(&dir.0, Options::default(), &clock).await;
+    assert_eq!(log.last, [Position(6), Position(1)]);
+    let records = all(&log, Stream::Main).await;
+    assert!(
+        records.iter().take(5).zip(1..).all(|(record, number)| record.body == body(number) && record.kind == ALERTS)
+    );
+    assert_eq!(&records[5].body[..], b"raw");
+    assert_eq!(&all(&log, Stream::Commands).await[0].body[..], b"ack");
+    let back = log.main.recv().await.expect("the outage comes by the tail");
+    assert_eq!((back.stamp.position, back.kind), (Position(7), RecordKind::Outage));
+    assert_eq!(back.body, outage(Timestamp::from_seconds(START), Timestamp::from_seconds(START + 60)));
+    assert_eq!(append(&log.appender, alerts(8)).await.position, Position(8));
+    let one = log.reader.read_one::<u64>(Stream::Main, Position(3)).await.expect("readable").expect("kept");
+    assert_eq!(one.body, body(3));
+    assert!(log.reader.read_one::<u64>(Stream::Main, Position(99)).await.expect("readable").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_appends_are_handed_over_once_and_in_order() {
+    let (dir, clock) = (Dir::new(), Script::new());
+    let mut log = open(&dir.0, Options::default(), &clock).await;
+    let tasks: Vec<_> = (0..64)
+        .map(|task| {
+            let appender = log.appender.clone();
+            tokio::spawn(async move {
+                let mut stamps = Vec::new();
+                for number in 0..20 {
+                    let number = task * 20 + number;
+                    stamps.push((append(&appender, alerts(number)).await, number));
+                }
+                stamps
+            })
+        })
+        .collect();
+    let mut acked = Vec::new();
+    for task in tasks {
+        acked.extend(task.await.expect("no panic"));
+    }
+    acked.sort_by_key(|(stamp, _)| stamp.position);
+    let mut taken = Vec::new();
+    while taken.len() < 1280 {
+        taken.extend(log.main.recv_many(100).await);
+    }
+    let taken: Vec<_> = taken.into_iter().map(|record| (record.stamp, record.carry.expect("carried"))).collect();
+    assert_eq!(taken, acked);
+    assert!(taken.iter().zip(1..).all(|((stamp, _), position)| stamp.position == Position(position)));
+    assert_eq!(log.appender.waiting(), 0);
+    let records = all(&log, Stream::Main).await;
+    assert_eq!(records.len(), 1280);
+    assert!(records.iter().zip(&acked).all(|(record, (_, number))| record.body == body(*number)));
+}
+
+#[tokio::test]
+async fn a_full_room_refuses_alerts_at_once_and_passes_all_else() {
+    let (dir, clock) = (Dir::new(), Script::new());
+    let mut log = open(&dir.0, limits(3, 1 << 20, 2), &clock).await;
+    for number in 1..=3 {
+        append(&log.appender, alerts(number)).await;
+    }
+    let refused = log.appender.append(alerts(4)).await;
+    assert!(matches!(refused, Err(AppendError::Overloaded { waiting: 3, .. })), "{refused:?}");
+    append(&log.appender, draft(Stream::Main, RecordKind::Tick, "", None)).await;
+    for _ in 0..2 {
+        append(&log.appender, draft(Stream::Commands, RecordKind::Command, "ack", None)).await;
+    }
+    let refused = log.appender.append(draft(Stream::Commands, RecordKind::Command, "ack", None)).await;
+    assert!(matches!(refused, Err(AppendError::Overloaded { .. })), "{refused:?}");
+    log.main.recv().await.expect("handed over");
+    assert_eq!(append(&log.appender, alerts(5)).await.position, Position(5), "a refused one has no position");
+}
+
+#[tokio::test]
+async fn bytes_that_wait_are_limited_too() {
+    let (dir, clock) = (Dir::new(), Script::new());
+    let mut log = open(&dir.0, limits(100, 3_000, 2), &clock).await;
+    let large = |size: usize| draft(Stream::Main, ALERTS, vec![b'x'; size], Some(0));
+    append(&log.appender, large(5_000)).await;
+    let refused = log.appender.append(large(1)).await;
+    assert!(matches!(refused, Err(AppendError::Overloaded { bytes: 5_000, .. })), "{refused:?}");
+    log.main.recv().await.expect("handed over");
+    append(&log.appender, large(1)).await;
+}
+
+#[tokio::test]
+async fn time_never_goes_back_and_a_gap_becomes_an_outage() {
+    let (dir, clock) = (Dir::new(), Script::new());
+    let mut log = open(&dir.0, Options::default(), &clock).await;
+    let first = append(&log.appender, alerts(1)).await;
+    clock.set(-3_600);
+    let second = append(&log.appender, alerts(2)).await;
+    assert_eq!(first.received_at, second.received_at);
+    clock.set(10);
+    append(&log.appender, alerts(3)).await;
+    clock.set(40);
+    let after = append(&log.appender, alerts(4)).await;
+    assert_eq!(after.position, Position(5), "an outage was put before it");
+    let records = log.main.recv_many(10).await;
+    let kinds: Vec<_> = records.iter().map(|record| record.kind).collect();
+    assert_eq!(kinds, [ALERTS, ALERTS, ALERTS, RecordKind::Outage, ALERTS]);
+    assert_eq!(records[3].body, outage(Timestamp::from_seconds(START + 10), Timestamp::from_seconds(START + 40)));
+    assert!(records.is_sorted_by_key(|record| record.stamp.received_at));
+    // Without any append, too: the writer looks around by itself.
+    clock.set(100);
+    let alone = log.main.recv().await.expect("an outage");
+    assert_eq!((alone.kind, alone.stamp.received_at), (RecordKind::Outage, Timestamp::from_seconds(START + 100)));
+}
+
+#[tokio::test]
+async fn a_second_process_is_told_clearly() {
+    let (dir, clock) = (Dir::new(), Script::new());
+    let log = open(&dir.0, Options::default(), &clock).await;
+    let second = EmbeddedLog::open::<u64>(&dir.0, Options::default(), clock.clone(), outage).await;
+    let error = second.expect_err("in use");
+    assert!(matches!(error, OpenError::InUse { .. }) && error.to_string().contains("in use by another"), "{error}");
+    let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(&dir.0), 0o700);
+    append(&log.appender, alerts(1)).await;
+    for name in ["lock", "log.db", "log.db-wal", "log.db-shm"] {
+        assert_eq!(mode(&dir.0.join(name)), 0o600, "{name}");
+    }
+    log.appender.close().await;
+    open(&dir.0, Options::default(), &clock).await;
+}
+
+/// Appends until the log is full; returns the numbers that were acknowledged.
+async fn fill(log: &mut Opened<u64>, from: u64) -> Vec<u64> {
+    let mut acked = Vec::new();
+    for number in from..from + 100_000 {
+        match log.appender.append(alerts(number)).await {
+            Ok(_) => acked.push(number),
+            Err(AppendError::DiskFull) => return acked,
+            Err(error) => unreachable!("{error}"),
+        }
+        while log.main.try_recv().is_some() {}
+    }
+    unreachable!("it is never full");
+}
+
+/// The numbers of all alerts on the log.
+async fn numbers(log: &Opened<u64>) -> Vec<u64> {
+    let records = all(log, Stream::Main).await;
+    let number = |record: &Record<u64>| {
+        let digits = record.body.iter().take_while(|byte| byte.is_ascii_digit()).copied().collect();
+        let number = String::from_utf8(digits).expect("digits").parse().expect("a number");
+        assert_eq!(record.body, body(number));
+        number
+    };
+    records.iter().filter(|record| record.kind == ALERTS).map(number).collect()
+}
+
+async fn wait_for(appender: &Appender<u64>, wanted: LogState) {
+    let mut state = appender.state();
+    let seen = tokio::time::timeout(Duration::from_secs(20), state.wait_for(|state| *state == wanted)).await;
+    assert!(seen.is_ok_and(|seen| seen.is_ok()), "never {wanted:?}");
+}
+
+#[tokio::test]
+async fn a_full_log_refuses_and_opens_again_by_itself() {
+    let (dir, clock) = (Dir::new(), Script::new());
+    let options = Options { max_pages: Some(300), ..Options::default() };
+    let mut log = open(&dir.0, options.clone(), &clock).await;
+    let mut acked = fill(&mut log, 1).await;
+    assert!(acked.len() > 100, "{}", acked.len());
+    wait_for(&log.appender, LogState::Full).await;
+    clock.set(7);
+    let half = Position(acked.len() as u64 / 2);
+    let retention = Retention { needed: [half, Position::START], before: Some(Timestamp::MAX), max_bytes: None };
+    let dropped = log.appender.trim(retention).await.expect("trims when full");
+    assert_eq!(dropped, half.0 - 1);
+    wait_for(&log.appender, LogState::Open).await;
+    let back = log.main.recv().await.expect("the outage");
+    assert_eq!((back.kind, back.stamp.position), (RecordKind::Outage, Position(acked.len() as u64 + 1)));
+    assert_eq!(back.body, outage(Timestamp::from_seconds(START), Timestamp::from_seconds(START + 7)));
+    let kept = acked.split_off(half.0 as usize - 1);
+    assert_eq!(numbers(&log).await, kept, "nothing refused, nothing acknowledged is missing");
+    append(&log.appender, alerts(700_000)).await;
+    log.appender.close().await;
+    let log = open(&dir.0, options, &clock).await;
+    assert_eq!(numbers(&log).await, [kept, vec![700_000]].concat());
+}
+
+#[tokio::test]
+async fn a_failed_write_shuts_the_log_for_good() {
+    let (dir, clock) = (Dir::new(), Script::new());
+    let mut log = open(&dir.0, Options::default(), &clock).await;
+    append(&log.appender, alerts(1)).await;
+    let path = format!("sqlite://{}", dir.0.join("log.db").display());
+    let mut other = <sqlx::SqliteConnection as sqlx::Connection>::connect(&path).await.expect("opens");
+    sqlx::query("ALTER TABLE records RENAME TO away").execute(&mut other).await.expect("taken away");
+    let refused = log.appender.append(alerts(2)).await;
+    assert!(matches!(refused, Err(AppendError::Failed(_))), "{refused:?}");
+    tokio::time::timeout(Duration::from_secs(20), log.appender.failed()).await.expect("it says so");
+    sqlx::query("ALTER TABLE away RENAME TO records").execute(&mut other).await.expect("put back");
+    let refused = log.appender.append(alerts(3)).await;
+    assert!(matches!(refused, Err(AppendError::Failed(_))), "for ever after: {refused:?}");
+    assert_eq!(numbers(&log).await, [1]);
+    log.main.recv().await.expect("the acknowledged one");
+    assert_eq!((log.main.waiting(), log.appender.waiting()), (0, 0), "refused ones hold no room");
+}
+
+#[tokio::test]
+async fn trimming_keeps_what_is_needed_and_the_newest() {
+    let (dir, clock) = (Dir::new(), Script::new());
+    let log = open(&dir.0, Options::default(), &clock).await;
+    for number in 1..=10 {
+        clock.set(i64::try_from(number).expect("small"));
+        append(&log.appender, alerts(number)).await;
+    }
+    let everything = [Position(u64::MAX); 2];
+    let old = Retention { needed: everything, before: Some(Timestamp::from_seconds(START + 4)), max_bytes: None };
+    assert_eq!(log.appender.trim(old).await.expect("trimmed"), 3);
+    let needed = Retention { needed: [Position(6), Position(1)], before: None, max_bytes: Some(0) };
+    assert_eq!(log.appender.trim(needed).await.expect("trimmed"), 2);
+    let all_of_it = Retention { needed: everything, before: None, max_bytes: Some(0) };
+    assert_eq!(log.appender.trim(all_of_it).await.expect("trimmed"), 4);
+    assert_eq!(numbers(&log).await, [10]);
+    assert_eq!(append(&log.appender, alerts(11)).await.position, Position(11));
+}
+
+/// Copies the files of a running log as a crash would leave them.
+fn crash(dir: &Path) -> Dir {
+    let image = Dir::new();
+    std::fs::create_dir(&image.0).expect("created");
+    for name in ["log.db", "log.db-wal"] {
+        std::fs::copy(dir.join(name), image.0.join(name)).expect("copied");
+    }
+    image
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_end_never_hides_or_alters_what_comes_before() {
+    let (dir, clock) = (Dir::new(), Script::new());
+    let log = open(&dir.0, Options::default(), &clock).await;
+    for number in 1..=40 {
+        append(&log.appender, alerts(number)).await;
+    }
+    let whole = crash(&dir.0);
+    let length = std::fs::metadata(whole.0.join("log.db-wal")).expect("there").len();
+    let mut seen = HashSet::new();
+    for at in 0..24 {
+        for flip in [false, true] {
+            let image = crash(&dir.0);
+            let wal =
+                std::fs::OpenOptions::new().write(true).read(true).open(image.0.join("log.db-wal")).expect("there");
+            let place = length * at / 24 + 37;
+            if flip {
+                let mut byte = [0];
+                wal.read_exact_at(&mut byte, place).expect("readable");
+                wal.write_all_at(&[byte[0] ^ 0x55], place).expect("writable");
+            } else {
+                wal.set_len(place).expect("cut");
+            }
+            let opened = EmbeddedLog::open::<u64>(&image.0, Options::default(), clock.clone(), outage).await;
+            let Ok(log) = opened else { continue };
+            let found = numbers(&log).await;
+            assert_eq!(found, (1..=found.len() as u64).collect::<Vec<_>>(), "a prefix");
+            seen.insert(found.len());
+            log.appender.close().await;
+        }
+    }
+    assert!(seen.len() > 10, "damage at different places leaves different prefixes: {seen:?}");
+    let log = open(&whole.0, Options::default(), &clock).await;
+    assert_eq!(numbers(&log).await.len(), 40, "an undamaged image has all that was acknowledged");
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_named_not_returned() {
+    let (dir, clock) = (Dir::new(), Script::new());
+    let log = open(&dir.0, Options::default(), &clock).await;
+    for number in 1..=20 {
+        append(&log.appender, alerts(number)).await;
+    }
+    log.appender.close().await;
+    log.reader.close().await;
+    let file = dir.0.join("log.db");
+    let bytes = std::fs::read(&file).expect("readable");
+    let wanted = &body(7)[200..300];
+    let place = bytes.windows(wanted.len()).position(|window| window == wanted).expect("stored as it is");
+    let handle = std::fs::OpenOptions::new().write(true).open(&file).expect("there");
+    handle.write_all_at(b"!", place as u64).expect("writable");
+    let log = open(&dir.0, Options::default(), &clock).await;
+    let good = log.reader.read::<u64>(Stream::Main, Position(1), 100).await.expect("the good ones first");
+    assert_eq!(good.len(), 6);
+    let error = log.reader.read::<u64>(Stream::Main, Position(7), 100).await.expect_err("damaged");
+    assert!(error.to_string().contains("record at 7 of Main is damaged"), "{error}");
+    assert_eq!(log.reader.read::<u64>(Stream::Main, Position(8), 1).await.expect("good")[0].body, body(8));
+}

@@ -1,0 +1,420 @@
+//! What every store promises. Each promise is a function over a store; the list at the end runs them all on each
+//! database.
+
+mod support;
+
+use std::time::Duration;
+
+use quell_domain::{
+    AlertState, ArtefactKind, Digest, IncidentState, Labels, Outcome, Position, Severity, Shard, Source, Verdict,
+};
+use quell_engine::{AlertChange, Effects, Parked};
+use quell_store::{AlertQuery, IncidentQuery, Positions, Store, StoreError};
+use support::*;
+
+const SHARD: Shard = Shard::FIRST;
+
+async fn a_new_store_is_empty(store: &dyn Store) {
+    let restored = restored(store).await;
+    assert_eq!((restored.epoch, restored.positions), (1, Positions::default()));
+    assert!(restored.snapshot.alerts.is_empty() && restored.snapshot.incidents.is_empty());
+    assert_eq!(store.position(Shard { tenant: 5, number: 5 }).await.expect("read"), Default::default());
+}
+
+async fn what_is_committed_is_restored(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let mut bare = alert(2);
+    (bare.binding, bare.unbound, bare.membership, bare.incident) = (None, None, None, None);
+    (bare.ends_at, bare.closed_position, bare.state) = (None, None, AlertState::Stale);
+    let mut plain = incident(2);
+    (plain.resolved_at, plain.resolved_by, plain.acknowledged_at, plain.acknowledged_by) = (None, None, None, None);
+    (plain.review_at, plain.causes) = (None, vec![]);
+    let effects = Effects {
+        alerts: vec![put(bare.clone()), put(alert(1))],
+        incidents: vec![plain.clone(), incident(1)],
+        ..Effects::default()
+    };
+    let committed = writer.commit(effects).await;
+    let numbers: Vec<_> = committed.changes.iter().map(|change| (change.number, change.incident.number)).collect();
+    assert_eq!(numbers, [(1, 1), (2, 2)]);
+    let restored = restored(store).await;
+    assert_eq!(restored.epoch, 2);
+    let positions = Positions { applied: Position(10), folded: Position(0), commands: Position(3) };
+    assert_eq!(restored.positions, positions);
+    assert_eq!(restored.snapshot.checkpoint, checkpoint());
+    assert_eq!(restored.snapshot.alerts, [alert(1), bare]);
+    assert_eq!(restored.snapshot.incidents, [incident(1), plain]);
+    assert_eq!(store.position(SHARD).await.expect("read"), (positions, checkpoint()));
+}
+
+async fn of_several_versions_the_last_is_written(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let (mut second, mut later) = (alert(1), incident(1));
+    second.count = 8;
+    later.title = "later".into();
+    let effects = Effects {
+        alerts: vec![put(alert(1)), put(alert(3)), put(second.clone()), AlertChange::Forget(alert(3).id)],
+        incidents: vec![incident(1), later.clone()],
+        ..Effects::default()
+    };
+    assert_eq!(writer.commit(effects).await.changes.len(), 1);
+    let mut third = second.clone();
+    third.state = AlertState::Ended;
+    writer.commit(Effects { alerts: vec![put(third.clone())], ..Effects::default() }).await;
+    let snapshot = restored(store).await.snapshot;
+    assert_eq!((snapshot.alerts, snapshot.incidents), (vec![third], vec![later]));
+}
+
+async fn many_rows_are_all_written(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let alerts: Vec<_> = (1..=1_300).map(alert).collect();
+    let incidents: Vec<_> = (1..=700).map(incident).collect();
+    let effects = Effects {
+        alerts: alerts.iter().cloned().map(put).collect(),
+        incidents: incidents.clone(),
+        ..Effects::default()
+    };
+    writer.commit(effects).await;
+    let folds: Vec<_> = (1..=1_100).map(fold).collect();
+    writer.flush(&folds).await;
+    let snapshot = restored(store).await.snapshot;
+    assert_eq!(snapshot.incidents, incidents);
+    let expected: Vec<_> =
+        alerts.into_iter().map(|alert| if alert.id.0 <= 1_100 { folded(alert, &fold(1)) } else { alert }).collect();
+    assert!(snapshot.alerts == expected, "all alerts, folded where a repeat came");
+}
+
+async fn a_flush_folds_and_moves_its_position(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let alerts = vec![put(alert(1)), put(alert(2)), put(alert(3))];
+    writer.commit(Effects { alerts, ..Effects::default() }).await;
+    let mut said = fold(2);
+    said.said = Some((Severity::Info, Labels::new([("new", "words")]), 42));
+    writer.flush(&[said.clone(), fold(1)]).await;
+    let (positions, _) = store.position(SHARD).await.expect("read");
+    assert_eq!((positions.applied, positions.folded), (Position(20), Position(20)));
+    let expected = [folded(alert(1), &fold(1)), folded(alert(2), &said), alert(3)];
+    assert_eq!(restored(store).await.snapshot.alerts, expected);
+    let (mut writer, _) = Writer::take_over(store).await;
+    writer.commit(Effects { alerts: vec![put(alert(1))], ..Effects::default() }).await;
+    let found = restored(store).await;
+    assert_eq!(found.snapshot.alerts[0], alert(1), "the whole row replaces what was folded");
+    assert_eq!(found.positions.folded, Position(20), "only a flush moves it");
+    let page = store.alerts(SHARD, AlertQuery { limit: 9, ..AlertQuery::default() }).await.expect("read");
+    assert_eq!(page.items[1], expected[1], "readers see folds too");
+}
+
+async fn a_fenced_writer_changes_nothing(store: &dyn Store) {
+    let (mut old, _) = Writer::take_over(store).await;
+    let (mut new, _) = Writer::take_over(store).await;
+    let effects = Effects { alerts: vec![put(alert(1))], notices: vec![notice(1, 0)], ..Effects::default() };
+    let refused = old.try_commit(effects.clone(), None).await;
+    assert!(matches!(refused, Err(StoreError::Fenced { epoch: 1, .. })), "{refused:?}");
+    assert!(store.due("one", at(99), 9).await.expect("read").is_empty());
+    new.commit(effects).await;
+    assert_eq!(restored(store).await.snapshot.alerts, [alert(1)]);
+}
+
+async fn an_opening_position_opens_one_incident(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    writer.commit(Effects { incidents: vec![incident(1)], ..Effects::default() }).await;
+    let mut twin = incident(2);
+    twin.opened_position = incident(1).opened_position;
+    let refused = writer.try_commit(Effects { incidents: vec![twin], ..Effects::default() }, None).await;
+    assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{refused:?}");
+    writer.commit(Effects { incidents: vec![incident(3)], ..Effects::default() }).await;
+    assert_eq!(restored(store).await.snapshot.incidents, [incident(1), incident(3)]);
+}
+
+async fn what_is_let_go_of_is_history(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let mut ended = alert(7);
+    (ended.state, ended.incident) = (AlertState::Ended, Some(incident_id(1)));
+    let mut firing = alert(14);
+    firing.incident = Some(incident_id(1));
+    let mut over = incident(1);
+    over.state = IncidentState::Resolved;
+    let effects = Effects {
+        alerts: vec![put(ended.clone()), put(firing.clone())],
+        incidents: vec![over.clone(), incident(2)],
+        timeline: vec![entry(1, "opened"), entry(2, "opened")],
+        parked: vec![parked(5, 0)],
+        ..Effects::default()
+    };
+    writer.commit(effects).await;
+    assert_eq!(
+        store.forget_before(SHARD, at(5_000)).await.expect("forgets"),
+        1,
+        "only what was parked: all is in hand"
+    );
+    writer.commit(Effects { forgotten: vec![incident_id(1)], ..Effects::default() }).await;
+    let snapshot = restored(store).await.snapshot;
+    assert_eq!((snapshot.alerts, snapshot.incidents), (vec![firing], vec![incident(2)]));
+    let detail = store.incident(SHARD, incident_id(1), 9).await.expect("read").expect("still history");
+    assert_eq!((detail.incident, detail.alerts.len(), detail.timeline), (over, 2, vec![entry(1, "opened")]));
+    assert_eq!(store.forget_before(SHARD, at(12)).await.expect("forgets"), 0, "not yet old");
+    assert_eq!(store.forget_before(SHARD, at(5_000)).await.expect("forgets"), 2);
+    assert!(store.incident(SHARD, incident_id(1), 9).await.expect("read").is_none());
+    assert_eq!(store.episodes(SHARD, ended.fingerprint, Position(999)).await.expect("read"), []);
+    assert!(store.incident(SHARD, incident_id(2), 9).await.expect("read").is_some());
+}
+
+async fn deliveries_wait_for_earlier_ones(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let notices = vec![notice(1, 0), notice(2, 0), notice(1, 1)];
+    writer.commit(Effects { notices, ..Effects::default() }).await;
+    let due = store.due("one", at(0), 9).await.expect("read");
+    assert_eq!(due.iter().map(|d| d.notice.clone()).collect::<Vec<_>>(), [notice(1, 0), notice(2, 0)]);
+    assert_eq!(store.due("one", at(0), 1).await.expect("read").len(), 1);
+    let (first, second) = (&due[0].id, &due[1].id);
+    assert_ne!(*first, store.due("two", at(0), 9).await.expect("read")[0].id);
+    store.failed(first, at(0), "refused", Some(Duration::from_secs(60))).await.expect("noted");
+    store.delivered(second, at(0)).await.expect("noted");
+    assert!(store.due("one", at(59), 9).await.expect("read").is_empty(), "the later one waits for the earlier");
+    let again = store.due("one", at(60), 9).await.expect("read");
+    assert_eq!((again.len(), &again[0].id, again[0].attempts), (1, first, 1));
+    store.failed(first, at(60), "gone", None).await.expect("noted");
+    let next = store.due("one", at(60), 9).await.expect("read");
+    assert_eq!(next.iter().map(|d| d.notice.clone()).collect::<Vec<_>>(), [notice(1, 1)], "a dead one holds up none");
+    store.delivered(&next[0].id, at(61)).await.expect("noted");
+    assert!(store.due("one", at(9_999), 9).await.expect("read").is_empty());
+    assert_eq!(store.due("two", at(0), 9).await.expect("read").len(), 2, "sinks do not wait for each other");
+    assert!(store.due("three", at(0), 9).await.expect("read").is_empty());
+}
+
+async fn changes_can_be_caught_up_with(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let incidents = vec![incident(1), incident(2), incident(3)];
+    let first = writer.commit(Effects { incidents, ..Effects::default() }).await;
+    let mut over = incident(1);
+    over.state = IncidentState::Resolved;
+    let second = writer.commit(Effects { incidents: vec![over], ..Effects::default() }).await;
+    let all = store.changes_since(SHARD, 0, 9).await.expect("read");
+    assert_eq!(all, [first.changes[1], first.changes[2], second.changes[0]]);
+    assert_eq!(all[2].state, IncidentState::Resolved);
+    assert_eq!(store.changes_since(SHARD, all[0].number, 1).await.expect("read"), [all[1]]);
+    assert!(store.changes_since(SHARD, all[2].number, 9).await.expect("read").is_empty());
+    let (mut next, _) = Writer::take_over(store).await;
+    let third = next.commit(Effects { incidents: vec![incident(1)], ..Effects::default() }).await;
+    assert!(third.changes[0].number > second.changes[0].number, "numbers never repeat");
+}
+
+async fn lists_come_in_pages(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let mut alerts: Vec<_> = (1..=10).map(alert).collect();
+    alerts[2].state = AlertState::Stale;
+    alerts[4].state = AlertState::Ended;
+    alerts[6].binding = None;
+    let mut incidents: Vec<_> = (1..=5).map(incident).collect();
+    incidents[1].state = IncidentState::Resolved;
+    let rows = alerts.iter().cloned().map(put).collect();
+    writer.commit(Effects { alerts: rows, incidents, ..Effects::default() }).await;
+    let incidents = async |state, before, limit| {
+        let query = IncidentQuery { state, before, limit };
+        let page = store.incidents(SHARD, query).await.expect("read");
+        (page.items.iter().map(|i| i.id.number).collect::<Vec<_>>(), page.next.map(|id| id.number))
+    };
+    assert_eq!(incidents(None, None, 3).await, (vec![5, 4, 3], Some(3)));
+    assert_eq!(incidents(None, Some(incident_id(3)), 2).await, (vec![2, 1], None));
+    assert_eq!(incidents(Some(IncidentState::Open), None, 9).await, (vec![5, 4, 3, 1], None));
+    assert_eq!(incidents(Some(IncidentState::Resolved), None, 9).await, (vec![2], None));
+    let listed = async |query: AlertQuery| {
+        let page = store.alerts(SHARD, query).await.expect("read");
+        (page.items.iter().map(|a| a.id.0).collect::<Vec<_>>(), page.next.map(|id| id.0))
+    };
+    let nine = AlertQuery { limit: 9, ..AlertQuery::default() };
+    assert_eq!(listed(nine.clone()).await, (vec![10, 9, 8, 7, 6, 5, 4, 2, 1], None), "stale ones are never listed");
+    assert_eq!(listed(AlertQuery { limit: 2, ..nine.clone() }).await, (vec![10, 9], Some(9)));
+    assert_eq!(listed(AlertQuery { before: Some(alert(4).id), ..nine.clone() }).await.0, [2, 1]);
+    assert_eq!(listed(AlertQuery { firing: Some(true), ..nine.clone() }).await.0, [10, 9, 8, 7, 6, 4, 2, 1]);
+    assert_eq!(listed(AlertQuery { firing: Some(false), ..nine.clone() }).await.0, [5]);
+    assert_eq!(listed(AlertQuery { bound: Some(false), ..nine.clone() }).await.0, [7]);
+    assert_eq!(listed(AlertQuery { bound: Some(true), limit: 1, ..nine.clone() }).await, (vec![10], Some(10)));
+    assert_eq!(listed(AlertQuery { incident: Some(incident_id(2)), ..nine.clone() }).await.0, [8, 1]);
+    assert_eq!(listed(AlertQuery { fingerprint: Some(alert(6).fingerprint), ..nine }).await.0, [6]);
+    let detail = store.incident(SHARD, incident_id(2), 1).await.expect("read").expect("there");
+    assert_eq!(detail.alerts, [alert(1)]);
+}
+
+async fn receipts_find_their_episodes(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let mut episodes: Vec<_> = (1..=3).map(alert).collect();
+    for episode in &mut episodes {
+        episode.fingerprint = alert(1).fingerprint;
+    }
+    episodes[1].state = AlertState::Stale;
+    let alerts = episodes.iter().cloned().chain([alert(4)]).map(put).collect();
+    writer.commit(Effects { alerts, ..Effects::default() }).await;
+    let found = async |through| store.episodes(SHARD, alert(1).fingerprint, Position(through)).await.expect("read");
+    assert_eq!(found(20).await, [episodes[1].clone(), episodes[0].clone()]);
+    assert_eq!(found(9).await, []);
+    assert_eq!(found(999).await.len(), 3);
+}
+
+fn parked(position: u64, ordinal: u32) -> Parked {
+    Parked {
+        position: Position(position),
+        ordinal,
+        item: (ordinal > 0).then_some(ordinal + 2),
+        source: Source::AlertmanagerWebhook,
+        received_at: at(60),
+        reason: "labels: expected an object".into(),
+        raw: "{\"labels\": 5}".into(),
+    }
+}
+
+async fn parked_parts_are_kept(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let all = vec![parked(5, 0), parked(5, 1), parked(6, 0)];
+    writer.commit(Effects { parked: all, ..Effects::default() }).await;
+    assert_eq!(store.parked_of(SHARD, Position(5)).await.expect("read"), [parked(5, 0), parked(5, 1)]);
+    assert_eq!(store.parked(SHARD, 2).await.expect("read"), [parked(6, 0), parked(5, 1)]);
+}
+
+async fn artefacts_are_kept_by_digest(store: &dyn Store) {
+    let (digest, kind) = (Digest([7; 32]), ArtefactKind::Rules);
+    assert_eq!(store.artefact(kind, digest).await.expect("read"), None);
+    for _ in 0..2 {
+        store.put_artefact(kind, digest, b"bytes").await.expect("kept");
+    }
+    assert_eq!(store.artefact(kind, digest).await.expect("read"), Some(b"bytes".to_vec()));
+    assert_eq!(store.artefact(ArtefactKind::Topology, digest).await.expect("read"), None);
+}
+
+async fn shards_do_not_see_each_other(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let effects = Effects { alerts: vec![put(alert(1))], incidents: vec![incident(1)], ..Effects::default() };
+    writer.commit(effects.clone()).await;
+    for other in [Shard { tenant: 1, number: 0 }, Shard { tenant: 0, number: 1 }] {
+        let restored = store.take_over(other).await.expect("taken over");
+        assert_eq!((restored.epoch, restored.snapshot.alerts.len()), (1, 0));
+        let query = IncidentQuery { state: None, before: None, limit: 9 };
+        assert!(store.incidents(other, query).await.expect("read").items.is_empty());
+    }
+    let foreign = Effects {
+        incidents: vec![quell_domain::Incident { id: quell_domain::IncidentId { shard: 1, number: 9 }, ..incident(9) }],
+        ..Effects::default()
+    };
+    assert!(writer.try_commit(foreign, None).await.is_err(), "an incident of another shard is refused");
+}
+
+/// Runs every promise against one database; `$open` gives a new, empty store and what must live as long.
+macro_rules! contract {
+    ($database:ident, $open:expr, [$($promise:ident),* $(,)?]) => {
+        mod $database {
+            $(
+                #[tokio::test]
+                async fn $promise() {
+                    let (store, _home) = $open().await;
+                    super::$promise(&store).await;
+                }
+            )*
+        }
+    };
+}
+
+async fn sqlite() -> (quell_store::SqliteStore, Dir) {
+    let dir = Dir::new();
+    (quell_store::SqliteStore::open(&dir.file()).await.expect("opens"), dir)
+}
+
+contract!(
+    on_sqlite,
+    super::sqlite,
+    [
+        a_new_store_is_empty,
+        what_is_committed_is_restored,
+        of_several_versions_the_last_is_written,
+        many_rows_are_all_written,
+        a_flush_folds_and_moves_its_position,
+        a_fenced_writer_changes_nothing,
+        an_opening_position_opens_one_incident,
+        what_is_let_go_of_is_history,
+        deliveries_wait_for_earlier_ones,
+        changes_can_be_caught_up_with,
+        lists_come_in_pages,
+        receipts_find_their_episodes,
+        parked_parts_are_kept,
+        artefacts_are_kept_by_digest,
+        shards_do_not_see_each_other,
+    ]
+);
+
+mod sqlite_only {
+    use super::*;
+    use quell_store::SqliteStore;
+    use quell_store::sqlite::Options;
+
+    #[tokio::test]
+    async fn a_full_disk_changes_nothing_and_passes() {
+        let dir = Dir::new();
+        let store = SqliteStore::open_with(&dir.file(), Options { max_pages: Some(80) }).await.expect("opens");
+        let (mut writer, _) = Writer::take_over(&store).await;
+        writer.commit(Effects { alerts: vec![put(alert(1))], ..Effects::default() }).await;
+        let many = || Effects { alerts: (2..2_000).map(alert).map(put).collect(), ..Effects::default() };
+        let refused = writer.try_commit(many(), None).await;
+        assert!(matches!(refused, Err(StoreError::DiskFull { .. })), "{refused:?}");
+        writer.commit(Effects { alerts: vec![put(alert(2))], ..Effects::default() }).await;
+        assert_eq!(restored(&store).await.snapshot.alerts, [alert(1), alert(2)]);
+        store.close().await;
+        let store = SqliteStore::open(&dir.file()).await.expect("opens");
+        let (mut writer, _) = Writer::take_over(&store).await;
+        writer.commit(many()).await;
+        assert_eq!(restored(&store).await.snapshot.alerts.len(), 1_999);
+    }
+
+    #[tokio::test]
+    async fn two_handles_on_one_file_fence_each_other() {
+        let dir = Dir::new();
+        let first = SqliteStore::open(&dir.file()).await.expect("opens");
+        let second = SqliteStore::open(&dir.file()).await.expect("opens");
+        let (mut old, _) = Writer::take_over(&first).await;
+        old.commit(Effects { alerts: vec![put(alert(1))], ..Effects::default() }).await;
+        let (mut new, restored) = Writer::take_over(&second).await;
+        assert_eq!(restored.snapshot.alerts, [alert(1)]);
+        let refused = old.try_commit(Effects::default(), None).await;
+        assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");
+        new.commit(Effects { alerts: vec![put(alert(2))], ..Effects::default() }).await;
+        let listed = first.alerts(SHARD, AlertQuery { limit: 9, ..AlertQuery::default() }).await.expect("read");
+        assert_eq!(listed.items.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_later_schema_is_refused() {
+        let dir = Dir::new();
+        SqliteStore::open(&dir.file()).await.expect("opens").close().await;
+        let mut file: sqlx::SqliteConnection =
+            <sqlx::SqliteConnection as sqlx::Connection>::connect(&format!("sqlite://{}", dir.file().display()))
+                .await
+                .expect("opens");
+        sqlx::query("PRAGMA user_version = 99").execute(&mut file).await.expect("written");
+        sqlx::Connection::close(file).await.expect("closed");
+        let error = SqliteStore::open(&dir.file()).await.expect_err("too new");
+        assert!(matches!(error, StoreError::TooNew { found: 99, known: 1 }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_commit_leaves_the_writer_usable() {
+        let (store, _dir) = sqlite().await;
+        let (mut writer, _) = Writer::take_over(&store).await;
+        let many = Effects { alerts: (1..3_000).map(alert).map(put).collect(), ..Effects::default() };
+        {
+            let commit = std::pin::pin!(writer.try_commit(many, None));
+            let dropped = tokio::time::timeout(Duration::from_millis(1), commit).await;
+            assert!(dropped.is_err(), "3,000 rows take longer than a millisecond");
+        }
+        writer.commit(Effects { alerts: vec![put(alert(5_000))], ..Effects::default() }).await;
+        assert_eq!(restored(&store).await.snapshot.alerts, [alert(5_000)]);
+    }
+
+    #[tokio::test]
+    async fn outcomes_are_kept_for_replays() {
+        let (store, _dir) = sqlite().await;
+        let (mut writer, _) = Writer::take_over(&store).await;
+        let outcome = |command, verdict| Outcome { command: Position(command), after: Position(90), verdict };
+        let all = vec![outcome(1, Verdict::Done), outcome(2, Verdict::Unchanged), outcome(3, Verdict::NotFound)];
+        writer.commit(Effects { outcomes: all.clone(), ..Effects::default() }).await;
+        assert_eq!(store.outcomes(SHARD, Position(0), 9).await.expect("read"), all);
+        assert_eq!(store.outcomes(SHARD, Position(1), 1).await.expect("read"), all[1..2]);
+    }
+}
