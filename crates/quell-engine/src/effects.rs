@@ -59,7 +59,8 @@ impl Effects {
 /// A change of one alert's row.
 #[derive(Clone, PartialEq, Debug)]
 pub enum AlertChange {
-    /// The whole row: a new episode, or one of which more changed than a fold says.
+    /// The whole row: a new episode, or one of which more changed than a fold says. Reasons are given once: a version
+    /// with neither binding nor the reason for having none keeps those remembered, and one without membership too.
     Put(Box<Alert>),
     /// The engine lets go of a stale one: its row may be deleted.
     Forget(AlertId),

@@ -52,7 +52,7 @@ pub async fn load(store: &dyn Store, kind: ArtefactKind, digest: Digest) -> anyh
 /// # Errors
 /// When they are not such an artefact.
 pub fn decode(kind: ArtefactKind, bytes: &[u8]) -> anyhow::Result<Artefact> {
-    let all = |mistakes: Vec<quell_formats::Mistake>| {
+    let all = |mistakes: Vec<quell_formats::mistake::Mistake>| {
         anyhow!(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     };
     match kind {

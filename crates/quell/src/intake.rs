@@ -39,7 +39,7 @@ impl Door {
         input: Input,
     ) -> Result<Stamp, Refusal> {
         let draft = Draft { stream, kind, body, carry: Some(input) };
-        let stamp = self.appender.append(draft).await.map_err(refusal)?;
+        let stamp = self.appender.append(draft).await.map_err(|error| refusal(&error))?;
         if stream == Stream::Main {
             self.published.appended(stamp.position);
         }
@@ -53,7 +53,7 @@ impl Door {
     }
 }
 
-fn refusal(error: AppendError) -> Refusal {
+fn refusal(error: &AppendError) -> Refusal {
     match error {
         AppendError::Overloaded { .. } => Refusal::Overloaded,
         AppendError::DiskFull => Refusal::DiskFull,

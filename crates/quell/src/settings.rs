@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use quell_formats::Mistake;
 use quell_formats::config::{self, Config};
+use quell_formats::mistake::Mistake;
 use quell_formats::settings::{self, Compiled, SourceFile};
 
 /// Reads the config file, or takes the defaults where none is named.

@@ -83,7 +83,7 @@ pub(crate) async fn run(
                     tick_after = Instant::now() + if ticked.is_ok() { TICKS } else { TICK_RETRY };
                 }
             }
-            _ = shutdown.wait_for(|closing| *closing) => break,
+            () = closed(&mut shutdown) => break,
         }
         let flush = flushed.elapsed() >= FLUSH;
         desk.commit(flush).await?;
@@ -92,6 +92,12 @@ pub(crate) async fn run(
         }
     }
     finish(desk, door, main, commands).await
+}
+
+/// Returns when the doors are closed.
+async fn closed(shutdown: &mut watch::Receiver<bool>) {
+    // A dropped sender means that nobody will say so any more: as good as said.
+    let _ = shutdown.wait_for(|closing| *closing).await;
 }
 
 /// Decides what was received before the log was closed.

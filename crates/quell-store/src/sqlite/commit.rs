@@ -1,5 +1,6 @@
 //! One commit: effects, positions, flush and outbox in one transaction. Absent on purpose: the transaction itself.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -22,9 +23,25 @@ static INCIDENTS: LazyLock<(String, String)> = LazyLock::new(|| upsert("incident
 /// What stands before and after the rows of an upsert.
 fn upsert(table: &str, columns: &[&str], key: &str) -> (String, String) {
     let head = format!("INSERT INTO {table} (tenant, shard, {})", columns.join(", "));
-    let set: Vec<String> =
-        columns.iter().filter(|column| **column != key).map(|column| format!("{column} = excluded.{column}")).collect();
+    let set: Vec<String> = columns
+        .iter()
+        .filter(|column| **column != key)
+        .map(|column| format!("{column} = {}", kept(table, column)))
+        .collect();
     (head, format!("ON CONFLICT (tenant, shard, {key}) DO UPDATE SET {}", set.join(", ")))
+}
+
+/// The value a column has after an upsert: the new one, but for an alert's reasons. A version that gives none of them
+/// anew keeps those that were remembered; a binding and the reason for having none replace each other.
+fn kept(table: &str, column: &str) -> String {
+    const BOUND: &str = "(excluded.bound_because IS NULL AND excluded.unbound_because IS NULL)";
+    match (table, column) {
+        ("alerts", "ci" | "confidence" | "bound_because" | "unbound_because") => {
+            format!("iif({BOUND}, {table}.{column}, excluded.{column})")
+        }
+        ("alerts", "member_because") => format!("ifnull(excluded.{column}, {table}.{column})"),
+        _ => format!("excluded.{column}"),
+    }
 }
 
 /// About how many rows a commit writes.
@@ -100,27 +117,43 @@ async fn write_alerts(
     shard: Shard,
     changes: &[AlertChange],
 ) -> Result<(), StoreError> {
-    let puts: Vec<&Alert> = last_changes(changes).into_values().flatten().collect();
+    let puts: Vec<Cow<'_, Alert>> = last_changes(changes).into_values().flatten().collect();
     for alert in &puts {
         if let Some(incident) = alert.incident {
             number(COMMIT, shard, incident)?;
         }
     }
     let (head, tail) = &*ALERTS;
-    let bind = |query, alert: &&Alert| bind_alert(query, alert);
+    let bind = |query, alert: &Cow<'_, Alert>| bind_alert(query, alert);
     write_rows(connection, (COMMIT, shard), (head, ALERT_COLUMNS.len(), tail), &puts, bind).await?;
     let ids: Vec<i64> = puts.iter().map(|alert| alert.id.0.cast_signed()).collect();
     delete_by_number(connection, shard, ("folds", "alert"), &ids).await
 }
 
-/// The last change of each alert, by id; `None` for one to be forgotten.
-fn last_changes(changes: &[AlertChange]) -> BTreeMap<u64, Option<&Alert>> {
-    let mut last = BTreeMap::new();
+/// The last change of each alert, by id, with the reasons that only earlier ones gave; `None` for one to be forgotten.
+fn last_changes(changes: &[AlertChange]) -> BTreeMap<u64, Option<Cow<'_, Alert>>> {
+    let mut last: BTreeMap<u64, Option<Cow<'_, Alert>>> = BTreeMap::new();
     for change in changes {
         match change {
-            AlertChange::Put(alert) => last.insert(alert.id.0, Some(&**alert)),
-            AlertChange::Forget(id) => last.insert(id.0, None),
-        };
+            AlertChange::Put(alert) => {
+                let mut alert = Cow::Borrowed(&**alert);
+                if let Some(Some(earlier)) = last.remove(&alert.id.0) {
+                    if alert.binding.is_none()
+                        && alert.unbound.is_none()
+                        && (earlier.binding.is_some() || earlier.unbound.is_some())
+                    {
+                        let alert = alert.to_mut();
+                        alert.binding.clone_from(&earlier.binding);
+                        alert.unbound.clone_from(&earlier.unbound);
+                    }
+                    if alert.membership.is_none() && earlier.membership.is_some() {
+                        alert.to_mut().membership.clone_from(&earlier.membership);
+                    }
+                }
+                last.insert(alert.id.0, Some(alert));
+            }
+            AlertChange::Forget(id) => _ = last.insert(id.0, None),
+        }
     }
     last
 }
