@@ -235,12 +235,12 @@ fn push_details<'a>(details: &'a Value, annotations: &mut Pairs<'a>) {
     match details {
         Value::Null => {}
         Value::Object(fields) => {
-            let named = fields.iter().filter(|(name, _)| name.len() <= MAX_NAME);
-            annotations.extend(
-                named.take(MAX_DETAILS).map(|(name, value)| (format!("custom_details.{name}").into(), shown(value))),
-            );
-            if let Some(more) = fields.len().checked_sub(MAX_DETAILS + 1) {
-                annotations.push(("custom_details.more".into(), (more + 1).to_string().into()));
+            let before = annotations.len();
+            let named = fields.iter().filter(|(name, _)| name.len() <= MAX_NAME).take(MAX_DETAILS);
+            annotations.extend(named.map(|(name, value)| (format!("custom_details.{name}").into(), shown(value))));
+            let left_out = fields.len() - (annotations.len() - before);
+            if left_out > 0 {
+                annotations.push(("custom_details.more".into(), left_out.to_string().into()));
             }
         }
         other => annotations.push(("custom_details".into(), shown(other))),

@@ -53,9 +53,8 @@ impl<'de> Deserialize<'de> for MaybeText<'de> {
 
 /// Replaces control characters that no text needs.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c < ' ' && !matches!(c, '\t' | '\n' | '\r') { char::REPLACEMENT_CHARACTER } else { c })
-        .collect()
+    let needless = |c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r');
+    if text.contains(needless) { text.replace(needless, "\u{fffd}") } else { text.to_owned() }
 }
 
 /// An annotation's value, cut at [`MAX_ANNOTATION`] bytes with a marker.

@@ -144,10 +144,11 @@ fn a_time_that_is_none_is_kept_as_said() {
 
 #[test]
 fn many_details_are_counted() {
-    let details: serde_json::Map<String, Value> = (0..200).map(|n| (format!("d{n:03}"), json!(n))).collect();
+    let mut details: serde_json::Map<String, Value> = (0..200).map(|n| (format!("d{n:03}"), json!(n))).collect();
+    details.insert("a".repeat(257), json!(1));
     let batch = read(&with(trigger(), "payload.custom_details", details.into()));
     let annotations = batch.annotations(&batch.items()[0]);
-    assert_eq!(annotations.get("custom_details.more"), Some("72"));
+    assert_eq!(annotations.get("custom_details.more"), Some("73"));
     assert_eq!(annotations.get("custom_details.d127"), Some("127"));
     assert_eq!(annotations.get("custom_details.d128"), None);
 }
@@ -159,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn no_damage_panics_or_shows_the_key(at in 0_usize..700, byte in any::<u8>()) {
+    fn no_damage_panics_and_check_agrees_with_decode(at in 0_usize..700, byte in any::<u8>()) {
         let mut body = trigger().to_string().into_bytes();
         let at = at % body.len();
         body[at] = byte;
