@@ -158,7 +158,8 @@ fn judge<'a>(
         Some(_) if ends && closed_here.is_some() => (Fate::Resolved, closed_here),
         // The resolve is sent again; one that began after the end is of an episode that was never seen.
         Some(row) if ends => {
-            let again = over(row) && !item.starts_at.is_some_and(|at| row.ends_at.is_some_and(|end| at > end));
+            let newer = item.starts_at.zip(row.ends_at).is_some_and(|(start, end)| start > end);
+            let again = over(row) && !newer;
             (if again { Fate::Deduplicated } else { Fate::Stale }, latest)
         }
         Some(row) if item.action == Action::Acknowledge && over(row) => (Fate::Stale, latest),
