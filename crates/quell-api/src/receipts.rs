@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use quell_domain::{
-    Action, Alert, AlertId, AlertState, Fingerprint, IncidentId, Item, Position, ReceiptId, Shard, Timestamp,
+    Action, Alert, AlertId, AlertState, Ending, Fingerprint, IncidentId, Item, Position, ReceiptId, Shard, Timestamp,
 };
 use quell_store::{Store, StoreError};
 
@@ -42,6 +42,7 @@ pub(crate) enum Fate {
     Deduplicated,
     Resolved,
     Stale,
+    Overflowed,
     Rejected,
     Waiting,
 }
@@ -54,6 +55,7 @@ impl Fate {
             Fate::Deduplicated => "deduplicated",
             Fate::Resolved => "resolved",
             Fate::Stale => "stale",
+            Fate::Overflowed => "overflowed",
             Fate::Rejected => "rejected",
             Fate::Waiting => "waiting",
         }
@@ -143,17 +145,25 @@ fn judge<'a>(
     }
     let before = |row: &&Alert| (row.opened_position, row.opened_ordinal) < (position, ordinal);
     let latest = rows.iter().filter(before).max_by_key(|row| (row.opened_position, row.opened_ordinal));
-    let ends = item.action == Action::Resolve || item.ends_at.is_some_and(|at| at <= received_at);
-    if ends {
-        let closed = rows.iter().filter(before).find(|row| row.closed_position == Some(position));
-        return match closed.filter(|row| row.state == AlertState::Ended) {
-            Some(row) => (Fate::Resolved, Some(row)),
-            None => (Fate::Stale, latest),
-        };
-    }
-    match latest.filter(|row| row.state != AlertState::Stale) {
-        Some(row) => (Fate::Deduplicated, Some(row)),
-        None => (Fate::Stale, None),
+    let ends = match item.ending {
+        Ending::Expires => item.ends_at.is_some_and(|at| at <= received_at),
+        Ending::Explicit => item.action == Action::Resolve,
+    };
+    let closed_here = rows.iter().filter(before).find(|row| row.closed_position == Some(position));
+    let over = |row: &Alert| row.closed_position.is_some_and(|closed| closed <= position);
+    match latest {
+        None if ends || item.action == Action::Acknowledge => (Fate::Stale, None),
+        None => (Fate::Overflowed, None),
+        Some(row) if row.state == AlertState::Stale => (Fate::Stale, latest),
+        Some(_) if ends && closed_here.is_some() => (Fate::Resolved, closed_here),
+        // The resolve is sent again; one that began after the end is of an episode that was never seen.
+        Some(row) if ends => {
+            let newer = item.starts_at.zip(row.ends_at).is_some_and(|(start, end)| start > end);
+            let again = over(row) && !newer;
+            (if again { Fate::Deduplicated } else { Fate::Stale }, latest)
+        }
+        Some(row) if item.action == Action::Acknowledge && over(row) => (Fate::Stale, latest),
+        Some(_) => (Fate::Deduplicated, latest),
     }
 }
 
@@ -166,6 +176,7 @@ fn sentence(fate: Fate, row: Option<&Alert>) -> String {
         (Fate::Resolved, Some(row)) => format!("it ended alert {}", row.id),
         (Fate::Stale, Some(row)) => format!("alert {} was already over", row.id),
         (Fate::Stale, None) => "it ended nothing that was known".into(),
+        (Fate::Overflowed, _) => "over the limit of alerts in hand, so it was only counted; or forgotten since".into(),
         (Fate::Deduplicated | Fate::Resolved | Fate::Rejected | Fate::Waiting, _) => String::new(),
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream};
 use prometheus::IntGauge;
@@ -143,8 +143,7 @@ pub(crate) async fn stream(
     let open = Open::new(app.api.metrics.streams.clone(), seat);
     let closing = closing.map(|Extension(closing)| closing);
     let events = events(Listener { told, queue, last, beat, closing, _open: open });
-    let mut response =
-        Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(3600))).into_response();
+    let mut response = Sse::new(events).into_response();
     response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
     Ok(response)
 }

@@ -195,7 +195,7 @@ async fn commands_that_cannot_be() {
     script.get(|state| assert!(state.commands.is_empty()));
 }
 
-/// One request with seven items, and rows as the engine would have left them.
+/// One request with nine items, and rows as the engine would have left them.
 fn receipt_script() -> std::sync::Arc<Script> {
     let body = r#"[
         {"labels":{"alertname":"new"}},
@@ -204,7 +204,9 @@ fn receipt_script() -> std::sync::Arc<Script> {
         {"labels":{"alertname":"known"}},
         {"labels":{"alertname":"ended"},"startsAt":"2023-01-01T00:00:00Z","endsAt":"2023-01-02T00:00:00Z"},
         {"labels":{"alertname":"unheard"},"startsAt":"2023-01-01T00:00:00Z","endsAt":"2023-01-02T00:00:00Z"},
-        {"labels":{"alertname":"new"}}
+        {"labels":{"alertname":"new"}},
+        {"labels":{"alertname":"beyond"}},
+        {"labels":{"alertname":"over"},"startsAt":"2023-01-01T00:00:00Z","endsAt":"2023-01-02T00:00:00Z"}
     ]"#;
     let batch = decode_api(body.as_bytes());
     let prints: Vec<_> = batch.items().iter().map(|item| item.fingerprint).collect();
@@ -218,7 +220,9 @@ fn receipt_script() -> std::sync::Arc<Script> {
         };
         let mut ended = row(13, 3, 1, 0);
         (ended.state, ended.closed_position) = (AlertState::Ended, Some(Position(3)));
-        state.alerts = vec![row(10, 0, 3, 0), row(11, 1, 3, 1), row(12, 2, 2, 0), ended];
+        let mut over = row(14, 7, 1, 1);
+        (over.state, over.closed_position, over.ends_at) = (AlertState::Ended, Some(Position(2)), Some(NOW));
+        state.alerts = vec![row(10, 0, 3, 0), row(11, 1, 3, 1), row(12, 2, 2, 0), ended, over];
         state.incidents = vec![opening];
         state.applied = Position(3);
         state.records.insert(Position(3), Received { received_at: NOW, batch });
@@ -244,6 +248,8 @@ async fn a_receipt_tells_the_fate_of_each_item() {
         (4, "resolved", Some(13)),
         (5, "stale", None),
         (6, "deduplicated", Some(10)),
+        (7, "overflowed", None),
+        (8, "deduplicated", Some(14)),
     ];
     assert_eq!(fates, expected);
     assert_eq!(answer["items"][0]["incident"], "INC-3");
