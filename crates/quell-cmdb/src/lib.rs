@@ -2,7 +2,17 @@
 //!
 //! Deliberately absent: files, tables, clocks, and any judgement about an alert. Every walk is bounded by its cost
 //! and says "partial" when it stops.
+#![deny(clippy::iter_over_hash_type)]
 
+pub mod blast;
 pub mod graph;
+pub mod names;
+pub mod reach;
 
-pub use graph::{Blast, CiIx, Dependent, Graph};
+#[cfg(test)]
+mod fixture;
+
+pub use blast::{Blast, Dependent};
+pub use graph::{CiIx, Graph, Scratch};
+pub use names::{BindBy, Found};
+pub use reach::Reach;

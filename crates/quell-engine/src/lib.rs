@@ -3,8 +3,26 @@
 //! Deliberately absent: clocks, randomness, logging, IO, async and errors. The engine is told the time, counts its
 //! ids, and says what it wants remembered as [`Effects`]; the shell persists before it speaks.
 
-pub mod effects;
-pub mod settings;
+#![deny(clippy::iter_over_hash_type)]
 
+mod alerts;
+mod bind;
+mod correlate;
+pub mod deadlines;
+pub mod effects;
+pub mod engine;
+mod judge;
+pub mod ledger;
+mod lifecycle;
+mod locate;
+mod operator;
+mod place;
+mod receive;
+pub mod settings;
+mod suspects;
+
+pub use deadlines::DeadlineReason;
 pub use effects::{AlertChange, Checkpoint, Disposed, Effects, Fold, Parked, Snapshot};
+pub use engine::{Artefact, Engine};
+pub use ledger::Ledger;
 pub use settings::Settings;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+pub use quell_cmdb::BindBy;
 use quell_domain::{Impact, Labels, Priority, Severity, Source, Urgency};
 
 /// Everything an operator can set that changes decisions. One immutable artefact, activated on the log.
@@ -77,38 +78,6 @@ pub enum BindStep {
         /// How sure such a binding is, 0 to 1.
         confidence: f64,
     },
-}
-
-/// What of a CI a value is compared with. Host names compare without regard to case.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum BindBy {
-    /// Its id.
-    Id,
-    /// Its name.
-    Name,
-    /// One of its aliases.
-    Alias,
-    /// The host part of `host:port`, as a name or alias.
-    Host,
-    /// The first part of a fully qualified name, as the first part of a name or alias.
-    ShortName,
-}
-
-impl BindBy {
-    /// Every way.
-    pub const ALL: [BindBy; 5] = [BindBy::Id, BindBy::Name, BindBy::Alias, BindBy::Host, BindBy::ShortName];
-
-    /// The name used in files and reasons.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            BindBy::Id => "id",
-            BindBy::Name => "name",
-            BindBy::Alias => "alias",
-            BindBy::Host => "host",
-            BindBy::ShortName => "short_name",
-        }
-    }
 }
 
 /// When two alerts are the same trouble.

@@ -58,7 +58,8 @@ pub struct Record<T> {
     pub carry: Option<T>,
 }
 
-/// Why nothing was appended. In every case nothing was acknowledged and nothing of the draft will be read.
+/// Why nothing was appended. In every case nothing was acknowledged; nothing of the draft will be read, but for
+/// [`AppendError::Failed`].
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// More waits to be read than the limit allows: answer 503 and come again.
@@ -72,7 +73,8 @@ pub enum AppendError {
     /// The disk is full. The log opens again by itself when there is room.
     #[error("append: no space left on the log's disk")]
     DiskFull,
-    /// A write or fsync failed: nothing more may be acknowledged by this process.
+    /// A write or fsync failed: nothing more may be acknowledged by this process, and nothing more is read by it.
+    /// Whether the draft reached the disk is not known, so the next start may find it there.
     #[error("append: the log's disk failed")]
     Failed(#[source] io::Error),
     /// The log is shut down.

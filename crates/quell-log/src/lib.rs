@@ -4,5 +4,9 @@
 //! (`quell-formats`), what follows from them (`quell-engine`), and clocks (one is handed in).
 
 pub mod contract;
+pub mod embedded;
 
 pub use contract::{AppendError, Clock, Draft, Record, Stamp, Stream};
+pub use embedded::{
+    Appender, EmbeddedLog, LogState, OpenError, Opened, Options, OutageBody, ReadError, Reader, Retention, Tail,
+};

@@ -4,8 +4,11 @@
 //! out are the nouns of `quell-domain` and the effects of `quell-engine`.
 
 pub mod contract;
+mod json;
+pub mod sqlite;
 
 pub use contract::{
     AlertQuery, Change, Commit, Committed, Delivery, Flush, IncidentDetail, IncidentQuery, Page, Positions, Restored,
     Store, StoreError,
 };
+pub use sqlite::SqliteStore;

@@ -1,0 +1,120 @@
+//! Which CIs could be at fault for what is seen on another: its dependencies, with how strongly it hangs on each.
+//!
+//! Absent on purpose: any alert; this only measures the graph.
+
+use crate::graph::{CiIx, Graph, Scratch, Step, Tie};
+
+/// A dependency over some hops.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Reach {
+    /// The dependency; the CI itself at 0 hops.
+    pub ci: CiIx,
+    /// The least number of relationships on the way.
+    pub hops: u32,
+    /// How strongly it is depended on along that way: the product over its ties of 1 for a hard one and of
+    /// `at_least / members` for an alternative.
+    pub weight: f64,
+}
+
+impl Graph {
+    /// The CI itself and its dependencies within `max_hops`, nearest first; at most `limit` of them.
+    pub fn dependencies_in(
+        &self,
+        scratch: &mut Scratch,
+        from: CiIx,
+        max_hops: u32,
+        limit: usize,
+        found: &mut Vec<Reach>,
+    ) {
+        found.clear();
+        scratch.begin(self);
+        scratch.meet(from.0);
+        scratch.queue.push(Step { ci: from.0, hops: 0, via: from.0, weight: 1.0 });
+        let mut next = 0;
+        while let Some(&step) = scratch.queue.get(next) {
+            next += 1;
+            found.push(Reach { ci: CiIx(step.ci), hops: step.hops, weight: step.weight });
+            if step.hops == max_hops {
+                continue;
+            }
+            let neighbours = self.dependencies.neighbors_slice(step.ci);
+            let ties = self.dependencies.edges_slice(step.ci);
+            for (&dependency, &tie) in neighbours.iter().zip(ties) {
+                if scratch.queue.len() < limit && scratch.meet(dependency) {
+                    let weight = step.weight * self.strength(tie);
+                    scratch.queue.push(Step { ci: dependency, hops: step.hops + 1, via: step.ci, weight });
+                }
+            }
+        }
+    }
+
+    /// How many CIs hang on this one within `max_hops`, counted up to `limit`.
+    #[must_use]
+    pub fn fan_in(&self, scratch: &mut Scratch, of: CiIx, max_hops: u32, limit: usize) -> usize {
+        scratch.begin(self);
+        scratch.meet(of.0);
+        scratch.queue.push(Step { ci: of.0, hops: 0, via: of.0, weight: 1.0 });
+        let mut next = 0;
+        while let Some(&step) = scratch.queue.get(next) {
+            next += 1;
+            if step.hops == max_hops {
+                continue;
+            }
+            for &dependent in self.dependents.neighbors_slice(step.ci) {
+                if scratch.queue.len() > limit {
+                    return limit;
+                }
+                if scratch.meet(dependent) {
+                    scratch.queue.push(Step { ci: dependent, hops: step.hops + 1, via: step.ci, weight: 1.0 });
+                }
+            }
+        }
+        scratch.queue.len() - 1
+    }
+
+    fn strength(&self, tie: Tie) -> f64 {
+        match tie {
+            Tie::Hard => 1.0,
+            Tie::Alternative(group) => {
+                let group = self.groups[group as usize];
+                f64::from(group.at_least) / f64::from(group.members.max(1))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::{graph, ids};
+
+    use super::*;
+
+    #[test]
+    fn dependencies_come_nearest_first_with_their_weight() {
+        let graph = graph("a>b b>c a>d/pair a>e/pair e>c");
+        let mut found = Vec::new();
+        graph.dependencies_in(&mut Scratch::default(), ids(&graph, "a")[0], 2, 100, &mut found);
+        let seen: Vec<(&str, u32, f64)> =
+            found.iter().map(|r| (graph.ci(r.ci).id.as_str(), r.hops, r.weight)).collect();
+        assert_eq!(seen, [("a", 0, 1.0), ("b", 1, 1.0), ("d", 1, 0.5), ("e", 1, 0.5), ("c", 2, 1.0)]);
+    }
+
+    #[test]
+    fn hops_and_limit_bound_the_walk() {
+        let graph = graph("a>b b>c c>d");
+        let mut found = Vec::new();
+        graph.dependencies_in(&mut Scratch::default(), ids(&graph, "a")[0], 1, 100, &mut found);
+        assert_eq!(found.len(), 2);
+        graph.dependencies_in(&mut Scratch::default(), ids(&graph, "a")[0], 9, 3, &mut found);
+        assert_eq!(found.len(), 3);
+    }
+
+    #[test]
+    fn fan_in_counts_dependents_over_hops() {
+        let graph = graph("a>x b>x c>b d>c");
+        let x = ids(&graph, "x")[0];
+        assert_eq!(graph.fan_in(&mut Scratch::default(), x, 1, 100), 2);
+        assert_eq!(graph.fan_in(&mut Scratch::default(), x, 9, 100), 4);
+        assert_eq!(graph.fan_in(&mut Scratch::default(), x, 9, 3), 3);
+    }
+}

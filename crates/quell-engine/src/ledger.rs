@@ -1,0 +1,107 @@
+//! What a store holds, in memory: effects applied to rows. Replays and tests remember with it.
+//!
+//! Absent on purpose: durability, history limits, the outbox.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quell_domain::{Alert, AlertId, Incident, IncidentId, Outcome, TimelineEntry};
+
+use crate::effects::{AlertChange, Checkpoint, Disposed, Effects, Fold, Parked, Snapshot};
+
+/// Every row that effects brought forth.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Ledger {
+    /// Alert episodes, by id.
+    pub alerts: BTreeMap<AlertId, Alert>,
+    /// Incidents, by id.
+    pub incidents: BTreeMap<IncidentId, Incident>,
+    /// Timelines, oldest first.
+    pub timelines: BTreeMap<IncidentId, Vec<TimelineEntry>>,
+    /// Refused parts of requests.
+    pub parked: Vec<Parked>,
+    /// Decided commands.
+    pub outcomes: Vec<Outcome>,
+    /// What became of every item.
+    pub disposed: Disposed,
+    /// How many notices there were.
+    pub notices: u64,
+    forgotten: BTreeSet<IncidentId>,
+}
+
+impl Ledger {
+    /// Remembers.
+    pub fn apply(&mut self, effects: Effects) {
+        let Effects { alerts, incidents, timeline, forgotten, notices, parked, outcomes, disposed } = effects;
+        for change in alerts {
+            match change {
+                AlertChange::Put(row) => self.put(*row),
+                AlertChange::Forget(id) => {
+                    self.alerts.remove(&id);
+                }
+            }
+        }
+        for incident in incidents {
+            self.incidents.insert(incident.id, incident);
+        }
+        for entry in timeline {
+            self.timelines.entry(entry.incident).or_default().push(entry);
+        }
+        self.forgotten.extend(forgotten);
+        self.notices += notices.len() as u64;
+        self.parked.extend(parked);
+        self.outcomes.extend(outcomes);
+        self.disposed.add(disposed);
+    }
+
+    /// Writes a row; reasons that are not given anew are kept.
+    fn put(&mut self, mut row: Alert) {
+        if let Some(kept) = self.alerts.remove(&row.id) {
+            if row.binding.is_none() && row.unbound.is_none() {
+                row.binding = kept.binding;
+                row.unbound = kept.unbound;
+            }
+            row.membership = row.membership.or(kept.membership);
+        }
+        self.alerts.insert(row.id, row);
+    }
+
+    /// Writes what repeats changed.
+    pub fn flush(&mut self, folds: Vec<Fold>) {
+        for fold in folds {
+            let Fold { alert, count, starts_at, ends_at, timed_out, last_seen, folded_through, said } = fold;
+            let Some(row) = self.alerts.get_mut(&alert) else { continue };
+            row.count = count;
+            row.starts_at = starts_at;
+            row.ends_at = ends_at;
+            row.timed_out = timed_out;
+            row.last_seen = last_seen;
+            row.folded_through = folded_through;
+            if let Some((severity, annotations, content)) = said {
+                row.severity = severity;
+                row.annotations = annotations;
+                row.content = content;
+            }
+        }
+    }
+
+    /// What an engine starts from.
+    #[must_use]
+    pub fn snapshot(&self, checkpoint: Checkpoint) -> Snapshot {
+        let gone = |id: &IncidentId| self.forgotten.contains(id);
+        let alerts = self.alerts.values().filter(|alert| !alert.incident.as_ref().is_some_and(gone)).cloned().collect();
+        let incidents = self.incidents.values().filter(|incident| !gone(&incident.id)).cloned().collect();
+        Snapshot { checkpoint, alerts, incidents }
+    }
+
+    /// The alerts of every incident, by id.
+    #[must_use]
+    pub fn members(&self) -> BTreeMap<IncidentId, Vec<Alert>> {
+        let mut members: BTreeMap<IncidentId, Vec<Alert>> = BTreeMap::new();
+        for alert in self.alerts.values() {
+            if let Some(incident) = alert.incident {
+                members.entry(incident).or_default().push(alert.clone());
+            }
+        }
+        members
+    }
+}

@@ -1,0 +1,359 @@
+//! The life of an incident: open, join, resolve, reopen, let go.
+//!
+//! Absent on purpose: which incident an alert belongs to (`correlate`) and how bad it is (`judge`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quell_cmdb::CiIx;
+use quell_domain::{
+    Alert, AlertId, AlertState, Binding, BlastRadius, Impact, Incident, IncidentId, IncidentState, Moment, Notice,
+    Position, Priority, Reason, TimelineEntry, Timestamp, Transition, Urgency,
+};
+
+use crate::alerts::{Entry, Slot};
+use crate::deadlines::DeadlineReason;
+use crate::effects::AlertChange;
+use crate::engine::Engine;
+
+/// Who acts when nobody did.
+pub(crate) const QUELL: &str = "quell";
+
+/// An incident in hand.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Live {
+    pub(crate) row: Incident,
+    /// Its episodes, by id.
+    pub(crate) members: BTreeMap<AlertId, Slot>,
+    /// Its alerting CIs.
+    pub(crate) cis: BTreeSet<CiIx>,
+}
+
+impl Live {
+    pub(crate) fn of_row(row: Incident) -> Self {
+        Live { row, members: BTreeMap::new(), cis: BTreeSet::new() }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.row.state == IncidentState::Open
+    }
+
+    /// Takes new alerts: open, or resolved by itself and not let go of yet.
+    pub(crate) fn takes_alerts(&self) -> bool {
+        self.is_open() || self.row.resolved_by.is_none()
+    }
+}
+
+/// Reasons given for an alert in this turn; what was given before is remembered already.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) binding: Option<Binding>,
+    pub(crate) unbound: Option<Reason>,
+    pub(crate) membership: Option<Reason>,
+}
+
+impl Given {
+    pub(crate) fn absorb(&mut self, later: Given) {
+        let Given { binding, unbound, membership } = later;
+        self.binding = binding.or(self.binding.take());
+        self.unbound = unbound.or(self.unbound.take());
+        self.membership = membership.or(self.membership.take());
+    }
+
+    pub(crate) fn row(self, entry: &Entry, shard: u32) -> Alert {
+        let Given { binding, unbound, membership } = self;
+        Alert { binding, unbound, membership, ..entry.row(shard) }
+    }
+}
+
+impl Engine {
+    pub(crate) fn touch_alert(&mut self, slot: Slot, given: Given) {
+        self.turn.alerts.push((slot, given));
+    }
+
+    pub(crate) fn touch_incident(&mut self, number: u64) {
+        self.turn.incidents.push(number);
+    }
+
+    pub(crate) fn live(&mut self, number: u64) -> &mut Live {
+        self.incidents.get_mut(&number).expect("an alert's incident is in hand as long as the alert is")
+    }
+
+    pub(crate) fn note(&mut self, number: u64, at: Timestamp, actor: &str, reason: Reason) {
+        let incident = IncidentId { shard: self.shard.number, number };
+        self.turn.effects.timeline.push(TimelineEntry { incident, at, actor: actor.to_owned(), reason });
+    }
+
+    pub(crate) fn notify(&mut self, number: u64, at: Timestamp, transition: Transition, reason: Reason) {
+        let row = &mut self.live(number).row;
+        let notice = Notice {
+            incident: row.id,
+            number: row.transitions,
+            transition,
+            at,
+            title: row.title.clone(),
+            priority: row.priority,
+            cause: row.causes.first().map(|cause| cause.ci.clone()),
+            alerts: row.alerts,
+            reason,
+        };
+        row.transitions += 1;
+        self.turn.effects.notices.push(notice);
+        self.touch_incident(number);
+    }
+
+    /// Opens an incident for an alert that nothing in hand explains.
+    pub(crate) fn open(&mut self, moment: Moment, slot: Slot) {
+        self.checkpoint.last_incident += 1;
+        let number = self.checkpoint.last_incident;
+        let entry = self.alerts.get(slot);
+        let now = self.now();
+        let row = Incident {
+            id: IncidentId { shard: self.shard.number, number },
+            state: IncidentState::Open,
+            title: String::new(),
+            priority: Priority::new(3).expect("3 is a priority"),
+            impact: Impact::Medium,
+            urgency: Urgency::Medium,
+            opened_position: moment.position,
+            opened_ordinal: entry.opened_ordinal,
+            opened_at: now,
+            started_at: entry.starts_at.min(now),
+            last_fired_at: now,
+            resolved_at: None,
+            resolved_by: None,
+            acknowledged_at: None,
+            acknowledged_by: None,
+            reopened: 0,
+            alerts: 0,
+            firing: 0,
+            causes: Vec::new(),
+            blast_radius: BlastRadius::default(),
+            review_at: None,
+            transitions: 0,
+        };
+        let name = entry.name().to_owned();
+        self.incidents.insert(number, Live::of_row(row));
+        self.add_member(number, slot);
+        let reason = Reason::new("opened", "{alert} is explained by no open incident").text("alert", name);
+        self.judge(number);
+        self.note(number, now, QUELL, reason.clone());
+        self.notify(number, now, Transition::Opened, reason);
+    }
+
+    /// Adds an alert to an incident; a resolved one reopens.
+    pub(crate) fn join(&mut self, number: u64, slot: Slot, why: &Reason) {
+        self.add_member(number, slot);
+        let name = self.alerts.get(slot).name().to_owned();
+        let now = self.now();
+        self.note(
+            number,
+            now,
+            QUELL,
+            Reason::new("joined", "{alert} joined: {why}").text("alert", name).text("why", why.to_string()),
+        );
+        self.reopen_if_resolved(number, "an alert joined after it was resolved");
+        self.review_soon(number);
+        self.touch_incident(number);
+    }
+
+    fn reopen_if_resolved(&mut self, number: u64, why: &'static str) {
+        let now = self.now();
+        let row = &mut self.live(number).row;
+        if row.state == IncidentState::Open {
+            return;
+        }
+        row.state = IncidentState::Open;
+        row.reopened += 1;
+        row.resolved_at = None;
+        row.resolved_by = None;
+        let reason = Reason::new("reopened", "reopened: {why}").text("why", why);
+        self.note(number, now, QUELL, reason.clone());
+        self.notify(number, now, Transition::Reopened, reason);
+    }
+
+    fn add_member(&mut self, number: u64, slot: Slot) {
+        self.alerts.get_mut(slot).incident = Some(number);
+        let now = self.now();
+        self.link(number, slot);
+        let entry = self.alerts.get(slot);
+        let (started_at, firing) = (entry.starts_at.min(now), entry.state == AlertState::Firing);
+        let row = &mut self.live(number).row;
+        row.alerts += 1;
+        row.firing += u64::from(firing);
+        row.started_at = row.started_at.min(started_at);
+        row.last_fired_at = now;
+    }
+
+    /// Puts an alert into its incident's look-ups, and the incident's claims on suspects.
+    fn link(&mut self, number: u64, slot: Slot) {
+        let entry = self.alerts.get(slot);
+        let (id, ci) = (entry.id, entry.ci);
+        let key = if ci.is_none() { self.unbound_key(entry) } else { None };
+        let live = self.live(number);
+        live.members.insert(id, slot);
+        let new_ci = ci.filter(|&ci| live.cis.insert(ci));
+        if let Some(key) = key {
+            self.unbound.entry(key).or_default().insert(number);
+        }
+        if let Some(ci) = new_ci {
+            let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
+            let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
+            self.suspects.claim(number, ci, &suspects);
+        }
+    }
+
+    /// One alert of an incident ended: the last one resolves it.
+    pub(crate) fn member_ended(&mut self, number: u64) {
+        let row = &mut self.live(number).row;
+        row.firing = row.firing.saturating_sub(1);
+        let (firing, open) = (row.firing, row.state == IncidentState::Open);
+        self.touch_incident(number);
+        match (firing, open) {
+            (0, true) => self.resolve(number, None, Reason::new("all_ended", "all of its alerts have ended")),
+            (0, false) => self.schedule_let_go(number),
+            (_, true) => self.review_soon(number),
+            (_, false) => {}
+        }
+    }
+
+    /// One of an incident's alerts fires again in the same episode.
+    pub(crate) fn member_revived(&mut self, number: u64) {
+        let now = self.now();
+        let row = &mut self.live(number).row;
+        row.firing += 1;
+        row.last_fired_at = now;
+        self.reopen_if_resolved(number, "one of its alerts fires again");
+        self.review_soon(number);
+        self.touch_incident(number);
+    }
+
+    /// Resolves an incident, by itself or for an operator.
+    pub(crate) fn resolve(&mut self, number: u64, by: Option<(&str, Timestamp)>, reason: Reason) {
+        let now = self.now();
+        let ended = self.last_end(number);
+        let live = self.live(number);
+        let at = by.map_or(ended.unwrap_or(now).clamp(live.row.opened_at, now.max(live.row.opened_at)), |(_, at)| at);
+        live.row.state = IncidentState::Resolved;
+        live.row.resolved_at = Some(at);
+        live.row.resolved_by = by.map(|(actor, _)| actor.to_owned());
+        live.row.review_at = None;
+        self.note(number, at, by.map_or(QUELL, |(actor, _)| actor), reason.clone());
+        self.notify(number, at, Transition::Resolved, reason);
+        self.schedule_let_go(number);
+    }
+
+    fn last_end(&self, number: u64) -> Option<Timestamp> {
+        self.incidents[&number].members.values().filter_map(|&slot| self.alerts.get(slot).ends_at).max()
+    }
+
+    /// When a resolved incident may be let go of; `None` while it is open or has alerts that fire.
+    fn let_go_at(&self, number: u64) -> Option<Timestamp> {
+        let row = &self.incidents.get(&number)?.row;
+        let resolved_at = row.resolved_at.filter(|_| row.state == IncidentState::Resolved && row.firing == 0)?;
+        let last = if row.resolved_by.is_some() { self.last_end(number).unwrap_or(resolved_at) } else { resolved_at };
+        Some(resolved_at.max(last) + self.settings.lifecycle.reopen_window)
+    }
+
+    fn schedule_let_go(&mut self, number: u64) {
+        if let Some(at) = self.let_go_at(number) {
+            self.deadlines.add(at, DeadlineReason::IncidentLetGo, number);
+        }
+    }
+
+    /// The incident and its ended alerts become history.
+    pub(crate) fn let_go_due(&mut self, at: Timestamp, number: u64) {
+        match self.let_go_at(number) {
+            Some(due) if due <= at => {}
+            Some(due) => return self.deadlines.add(due, DeadlineReason::IncidentLetGo, number),
+            None => return,
+        }
+        // What repeats changed must be in the rows before the engine forgets it.
+        let dirty = |slot: &&Slot| self.alerts.get(**slot).dirty;
+        let unwritten: Vec<Slot> = self
+            .incidents
+            .get(&number)
+            .map(|live| live.members.values().filter(dirty).copied().collect())
+            .unwrap_or_default();
+        for slot in unwritten {
+            self.touch_alert(slot, Given::default());
+        }
+        self.write_rows(Position(self.position.0.saturating_sub(1)));
+        let Some(live) = self.incidents.remove(&number) else { return };
+        let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
+        for &ci in &live.cis {
+            let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
+            self.suspects.release(number, &suspects);
+        }
+        let mut promoted = Vec::new();
+        for &slot in live.members.values() {
+            if let Some(key) = self.unbound_key(self.alerts.get(slot)) {
+                let like = self.unbound.entry(key).or_default();
+                like.remove(&number);
+                if like.is_empty() {
+                    self.unbound.remove(&key);
+                }
+            }
+            promoted.extend(self.alerts.remove(slot));
+        }
+        self.mark_promoted(promoted);
+        self.turn.effects.forgotten.push(live.row.id);
+    }
+
+    /// A resolve that no fire followed is forgotten.
+    pub(crate) fn forget_stale(&mut self, id: u64) {
+        let Some(slot) = self.alerts.find(AlertId(id)) else { return };
+        if self.alerts.get(slot).state == AlertState::Stale {
+            self.turn.alerts.retain(|(touched, _)| *touched != slot);
+            let promoted = self.alerts.remove(slot);
+            self.mark_promoted(promoted);
+            self.turn.effects.alerts.push(AlertChange::Forget(AlertId(id)));
+        }
+    }
+
+    /// Episodes that are their fingerprint's latest again take no repeats from before this record: their rows say so.
+    fn mark_promoted(&mut self, promoted: impl IntoIterator<Item = AlertId>) {
+        for id in promoted {
+            if let Some(slot) = self.alerts.find(id) {
+                self.touch_alert(slot, Given::default());
+            }
+        }
+    }
+
+    /// Puts a restored alert back into its incident, and its deadline in place.
+    pub(crate) fn rejoin(&mut self, slot: Slot) {
+        let entry = self.alerts.get(slot);
+        let (id, state) = (entry.id.0, entry.state);
+        match state {
+            AlertState::Firing => self.schedule_expiry(slot),
+            AlertState::Stale => {
+                let at = entry.last_seen + self.settings.lifecycle.tombstone;
+                self.deadlines.add(at, DeadlineReason::StaleForgotten, id);
+            }
+            AlertState::Ended => {}
+        }
+        self.relink(slot);
+    }
+
+    /// Puts an alert that was bound anew back into its incident's look-ups.
+    pub(crate) fn relink(&mut self, slot: Slot) {
+        let number = self.alerts.get(slot).incident.filter(|number| self.incidents.contains_key(number));
+        if let Some(number) = number {
+            self.link(number, slot);
+        }
+    }
+
+    /// Puts back the deadlines of restored incidents.
+    pub(crate) fn recount(&mut self) {
+        for number in self.incidents.keys().copied().collect::<Vec<_>>() {
+            if let Some(at) = self.live(number).row.review_at {
+                self.deadlines.add(at, DeadlineReason::IncidentReview, number);
+            }
+            self.schedule_let_go(number);
+        }
+    }
+
+    /// How many CIs a walk for suspects may meet: far more than ever matter, far fewer than a runaway hub has.
+    pub(crate) fn walk_limit(&self) -> usize {
+        usize::try_from(self.settings.limits.walk_cis).unwrap_or(usize::MAX).min(4096)
+    }
+}

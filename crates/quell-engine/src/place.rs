@@ -1,0 +1,110 @@
+//! Placing a new alert: bind it, find the incident it belongs to or open one, and say why.
+//!
+//! Absent on purpose: the weighing itself (`bind`, `suspects`, `correlate`).
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use quell_domain::{AlertState, Moment, Reason};
+
+use crate::alerts::{Entry, Slot};
+use crate::bind::{Bound, bind};
+use crate::correlate::{self, Candidate};
+use crate::engine::Engine;
+use crate::lifecycle::Given;
+
+impl Engine {
+    pub(crate) fn place(&mut self, moment: Moment, slot: Slot) {
+        let mut given = self.bind_alert(slot);
+        match self.candidate(slot) {
+            Some(Candidate { incident, score: _, reason }) => {
+                self.turn.effects.disposed.correlated += 1;
+                self.join(incident, slot, &reason);
+                given.membership = Some(reason);
+            }
+            None => {
+                self.turn.effects.disposed.opened += 1;
+                self.open(moment, slot);
+                let why = Reason::new("opened", "opened the incident: nothing in hand explains it");
+                given.membership = Some(why);
+            }
+        }
+        self.touch_alert(slot, given);
+    }
+
+    fn bind_alert(&mut self, slot: Slot) -> Given {
+        let entry = self.alerts.get(slot);
+        let bound = match self.settings.pipeline(entry.source) {
+            Some(pipeline) => bind(&self.graph, pipeline, entry.labels.as_ref()),
+            None => Bound::Not(Reason::new("no_pipeline", "no pipeline reads this source")),
+        };
+        match bound {
+            Bound::To(ix, binding) => {
+                self.alerts.get_mut(slot).ci = Some(ix);
+                Given { binding: Some(binding), ..Given::default() }
+            }
+            Bound::Not(reason) => {
+                self.alerts.get_mut(slot).ci = None;
+                Given { unbound: Some(reason), ..Given::default() }
+            }
+        }
+    }
+
+    /// The incident that explains an alert best.
+    fn candidate(&mut self, slot: Slot) -> Option<Candidate> {
+        let entry = self.alerts.get(slot);
+        let now = self.now();
+        let Some(ci) = entry.ci else {
+            let like = self.unbound.get(&self.unbound_key(entry)?)?;
+            let live = like.iter().filter_map(|number| self.incidents.get(number)).filter(|live| live.takes_alerts());
+            let live = live.max_by_key(|live| (live.row.last_fired_at, std::cmp::Reverse(live.row.id)))?;
+            let number = live.row.id.number;
+            let rules = &self.settings.correlation;
+            let shared = crate::settings::unbound_key(entry.labels.as_ref(), &rules.unbound_by);
+            let labels = shared.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            return correlate::weigh_labels(rules, number, labels, live.row.last_fired_at, now);
+        };
+        let rules = &self.settings.correlation;
+        let (max_hops, limit) = (rules.max_hops, self.walk_limit());
+        let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
+        let shared = self.suspects.shared(&self.graph, &suspects, max_hops);
+        let candidates = shared.iter().filter_map(|shared| {
+            let live = self.incidents.get(&shared.incident).filter(|live| live.takes_alerts())?;
+            correlate::weigh(rules, &self.graph, shared, &live.row, now)
+        });
+        correlate::best(candidates.collect())
+    }
+
+    /// The hash of the label values by which an unbound alert finds its like; `None` when it has none of them.
+    pub(crate) fn unbound_key(&self, entry: &Entry) -> Option<u64> {
+        let labels = entry.labels.as_ref();
+        let by = &self.settings.correlation.unbound_by;
+        let values: Vec<Option<&str>> = by.iter().map(|name| labels.get(name)).collect();
+        values.iter().any(Option::is_some).then(|| BuildHasherDefault::<DefaultHasher>::default().hash_one(values))
+    }
+
+    /// Another topology is in force: alerts that fire are bound again, and every look-up by CI is made anew.
+    pub(crate) fn rebind(&mut self) {
+        self.suspects.clear();
+        self.unbound.clear();
+        let mut slots: Vec<Slot> = self.alerts.slots().collect();
+        slots.sort_by_key(|&slot| self.alerts.get(slot).id);
+        for live in self.incidents.values_mut() {
+            live.cis.clear();
+        }
+        for slot in slots {
+            let entry = self.alerts.get(slot);
+            if entry.state == AlertState::Stale {
+                continue;
+            }
+            let given = self.bind_alert(slot);
+            self.touch_alert(slot, given);
+            self.relink(slot);
+        }
+        for number in self.incidents.keys().copied().collect::<Vec<_>>() {
+            if self.incidents[&number].is_open() {
+                self.review_soon(number);
+                self.touch_incident(number);
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! INV-1 to INV-4 of ARCHITECTURE.md over seeded random storms: duplicated, reordered, late and re-delivered input,
+//! crashes between a commit and a flush, outages, commands, changes of topology.
+//!
+//! Absent on purpose: durability of the log and the store; their own rooms prove that.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use quell_cmdb::Graph;
+use quell_domain::{
+    Action, Alert, AlertState, Command, CommandKind, IncidentId, IncidentState, Input, Moment, Position, Shard, Source,
+};
+use quell_engine::{Artefact, Engine, Ledger};
+use support::{Desk, Told, alert, at, batch, settings, topology};
+
+const SEEDS: u64 = 2000;
+const ESTATE: &str =
+    "**shop>web1/web **shop>web2/web web1>db web2>db web1>h1 web2>h2 db>h3 h1>sw h2>sw h3>sw **pay>db **mail>mx mx>h4";
+
+/// A small generator (splitmix64): the seed is the test's name for a run.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[usize::try_from(self.below(from.len() as u64)).expect("small")]
+    }
+}
+
+fn told(dice: &mut Dice, now: i64) -> Told {
+    let ci = *dice.pick(&["shop", "web1", "web2", "db", "h1", "h2", "h3", "sw", "pay", "mx", "", "", "nowhere"]);
+    let name = *dice.pick(&["Down", "Slow", "Errors"]);
+    let mut told = alert(name, ci).says(["a", "b"][usize::from(dice.one_in(4))]);
+    told.source = *dice.pick(&Source::ALL);
+    if dice.one_in(2) {
+        told = told.starts(now - i64::try_from(dice.below(90)).expect("small"));
+    }
+    match dice.below(10) {
+        0..=2 => told = told.resolves().ends(now - i64::try_from(dice.below(60)).expect("small")),
+        3 => told = told.ends(now + 30 + i64::try_from(dice.below(600)).expect("small")),
+        4 => told.action = if told.source == Source::PagerDuty { Action::Acknowledge } else { Action::Fire },
+        _ => {}
+    }
+    told
+}
+
+/// The log of one run: every record with its stream, in the order in which it was applied.
+fn storm(seed: u64) -> Vec<(Moment, Input)> {
+    let mut dice = Dice(seed);
+    let (mut now, mut position, mut commands) = (0_i64, 0, 0);
+    let mut log: Vec<(Moment, Input)> = Vec::new();
+    for _ in 0..40 + dice.below(40) {
+        now += i64::try_from(dice.below(40)).expect("small") * if dice.one_in(15) { 20 } else { 1 };
+        let input = match dice.below(20) {
+            0 => {
+                let kinds = [
+                    CommandKind::Acknowledge,
+                    CommandKind::Resolve { note: None },
+                    CommandKind::Comment { text: "looking".into() },
+                ];
+                let incident = IncidentId { shard: 0, number: 1 + dice.below(6) };
+                commands += 1;
+                let command = Command { incident, actor: "ana".into(), kind: dice.pick(&kinds).clone() };
+                let moment = Moment { position: Position(commands), received_at: at(now) };
+                log.push((moment, Input::Command(command)));
+                continue;
+            }
+            1 => Input::Tick,
+            2 if dice.one_in(3) => {
+                let from = now;
+                now += i64::try_from(dice.below(4000)).expect("small");
+                Input::Outage { from: at(from), to: at(now) }
+            }
+            // A record delivered twice.
+            3 if !log.is_empty() => match dice.pick(&log).1.clone() {
+                Input::Alerts(batch) => Input::Alerts(batch),
+                _ => Input::Tick,
+            },
+            _ => {
+                let source = *dice.pick(&Source::ALL);
+                let items: Vec<Told> = (0..1 + dice.below(4)).map(|_| told(&mut dice, now).by(source)).collect();
+                Input::Alerts(batch(&items))
+            }
+        };
+        position += 1;
+        log.push((Moment { position: Position(position), received_at: at(now) }, input));
+    }
+    log
+}
+
+fn engine() -> Engine {
+    let mut engine = Engine::new(Shard::FIRST, Arc::new(settings()));
+    engine.shelve(quell_domain::Digest([1; 32]), Artefact::Topology(Arc::new(Graph::new(topology(ESTATE)))));
+    let activation =
+        quell_domain::Activation { kind: quell_domain::ArtefactKind::Topology, digest: quell_domain::Digest([1; 32]) };
+    engine.on_input(Moment { position: Position(0), received_at: at(0) }, &Input::Activate(activation));
+    engine
+}
+
+fn run(log: &[(Moment, Input)]) -> (Engine, Ledger) {
+    let (mut engine, mut ledger) = (engine(), Ledger::default());
+    for (moment, input) in log {
+        ledger.apply(engine.on_input(*moment, input));
+    }
+    ledger.flush(engine.take_folds());
+    (engine, ledger)
+}
+
+fn check_disposed(seed: u64, ledger: &Ledger) {
+    assert_eq!(ledger.disposed.received, ledger.disposed.sum(), "INV-1, seed {seed}: {:?}", ledger.disposed);
+}
+
+fn check_membership(seed: u64, ledger: &Ledger) {
+    let mut openings = BTreeSet::new();
+    for incident in ledger.incidents.values() {
+        assert!(openings.insert((incident.opened_position, incident.opened_ordinal)), "INV-2, seed {seed}");
+    }
+    let members = ledger.members();
+    for (id, incident) in &ledger.incidents {
+        let alerts = members.get(id).map_or(&[][..], Vec::as_slice);
+        let firing = alerts.iter().filter(|alert| alert.state == AlertState::Firing).count() as u64;
+        assert_eq!((incident.alerts, incident.firing), (alerts.len() as u64, firing), "INV-2, seed {seed}, {id}");
+        assert!(incident.state == IncidentState::Resolved || firing > 0, "seed {seed}: {id} is open without an alert");
+        let shares: f64 = incident.causes.iter().map(|cause| cause.score).sum();
+        assert!((0.0..=1.0 + 1e-9).contains(&shares), "seed {seed}: {id} believes {shares}");
+    }
+    for alert in ledger.alerts.values() {
+        assert_eq!(alert.state == AlertState::Stale, alert.incident.is_none(), "INV-2, seed {seed}: {alert:?}");
+        assert!(alert.ends_at.is_none_or(|end| end >= alert.starts_at || alert.ends_at <= Some(alert.last_seen)));
+        assert!(
+            alert.binding.is_some() != alert.unbound.is_some() || alert.incident.is_none(),
+            "seed {seed}: {alert:?}"
+        );
+    }
+}
+
+#[test]
+fn inv_1_and_2_every_item_is_disposed_of_once_and_every_alert_is_in_one_incident() {
+    let mut episodes = 0;
+    for seed in 0..SEEDS {
+        let (_, ledger) = run(&storm(seed));
+        check_disposed(seed, &ledger);
+        check_membership(seed, &ledger);
+        episodes += ledger.alerts.len();
+    }
+    assert!(episodes > 10 * usize::try_from(SEEDS).expect("small"), "the storms are too quiet to prove anything");
+}
+
+#[test]
+fn inv_3_a_replay_gives_the_same_and_a_restart_goes_on_the_same() {
+    let mut restarts_with_folds = 0;
+    for seed in 0..SEEDS {
+        let log = storm(seed);
+        let (engine, ledger) = run(&log);
+        let again = run(&log);
+        assert_eq!(ledger, again.1, "INV-3, seed {seed}: a replay differs");
+        let cut = usize::try_from(Dice(seed).below(log.len() as u64)).expect("small");
+        let flush = usize::try_from(Dice(seed + 1).below(cut as u64 + 1)).expect("small");
+        let (resumed, folds) = crash(&log, flush, cut);
+        restarts_with_folds += usize::from(folds > 0);
+        let (one, other) = (comparable(&resumed.0), comparable(&engine));
+        for (a, b) in one.alerts.iter().zip(&other.alerts) {
+            assert_eq!(a, b, "INV-3, seed {seed}: flush {flush}, crash {cut}");
+        }
+        assert_eq!(one, other, "INV-3, seed {seed}: flush {flush}, crash {cut}");
+        let (one, other) = (rows(resumed.1), rows(ledger));
+        for (a, b) in one.alerts.values().zip(other.alerts.values()) {
+            assert_eq!(a, b, "INV-3, seed {seed}: flush {flush}, crash {cut}");
+        }
+        assert_eq!(one, other, "INV-3, seed {seed}: flush {flush}, crash {cut}");
+    }
+    assert!(restarts_with_folds > 100, "too few restarts had repeats to fold again: {restarts_with_folds}");
+}
+
+/// Runs the log, losing everything but what was committed after `cut` records and flushed after `flush` records.
+fn crash(log: &[(Moment, Input)], flush: usize, cut: usize) -> ((Engine, Ledger), usize) {
+    let (mut engine, mut ledger) = (engine(), Ledger::default());
+    for (n, (moment, input)) in log[..cut].iter().enumerate() {
+        ledger.apply(engine.on_input(*moment, input));
+        if n + 1 == flush {
+            ledger.flush(engine.take_folds());
+        }
+    }
+    let lost = engine.take_folds().len();
+    let applied = engine.position();
+    let artefact = Artefact::Topology(Arc::clone(engine.graph()));
+    let snapshot = ledger.snapshot(engine.checkpoint());
+    let mut engine = Engine::restore(Shard::FIRST, Arc::new(settings()), [artefact], snapshot, applied);
+    for (moment, input) in &log[flush.min(cut)..cut] {
+        if !matches!(input, Input::Command(_)) {
+            engine.refold(*moment, input);
+        }
+    }
+    for (moment, input) in &log[cut..] {
+        ledger.apply(engine.on_input(*moment, input));
+    }
+    ledger.flush(engine.take_folds());
+    ((engine, ledger), lost)
+}
+
+/// The state as rows; the claims and look-ups made of it show in what is decided afterwards.
+fn comparable(engine: &Engine) -> quell_engine::Snapshot {
+    let mut dump = engine.dump();
+    dump.alerts.iter_mut().for_each(bookkeeping);
+    dump
+}
+
+/// How far a row was written depends on when it was flushed, and decides nothing but what is folded again.
+fn bookkeeping(alert: &mut Alert) {
+    alert.folded_through = Position::START;
+}
+
+fn rows(mut ledger: Ledger) -> Ledger {
+    ledger.alerts.values_mut().for_each(bookkeeping);
+    ledger
+}
+
+#[test]
+fn inv_4_redelivery_of_the_whole_log_changes_no_final_alert() {
+    for seed in 0..SEEDS / 10 {
+        let log: Vec<(Moment, Input)> =
+            storm(seed).into_iter().filter(|(_, input)| matches!(input, Input::Alerts(_))).collect();
+        let (mut engine, mut ledger) = run(&log);
+        let before = ledger.clone();
+        // Re-delivery after a crash: everything at or before the applied position is refolded, not applied.
+        for (moment, input) in &log {
+            engine.refold(*moment, input);
+        }
+        ledger.flush(engine.take_folds());
+        assert_eq!(rows(ledger), rows(before), "INV-4, seed {seed}");
+    }
+}
+
+#[test]
+fn inv_4_permuting_one_fingerprints_items_within_lateness_gives_the_same_final_alert() {
+    let fire = || alert("Down", "db").starts(0);
+    let items = [fire().ends(300), fire().ends(320), fire().starts(-5).ends(310), fire().ends(3), fire().ends(2)];
+    let mut finals: BTreeMap<String, u64> = BTreeMap::new();
+    permutations(items.len(), &mut |order| {
+        let mut desk = Desk::new(ESTATE);
+        for (n, &item) in order.iter().enumerate() {
+            desk.tell(5 + i64::try_from(n).expect("small"), std::slice::from_ref(&items[item]));
+        }
+        desk.tick(20);
+        desk.ledger.flush(desk.engine.take_folds());
+        let alerts: Vec<&Alert> =
+            desk.ledger.alerts.values().filter(|alert| alert.state != AlertState::Stale).collect();
+        let text: Vec<String> =
+            alerts.iter().map(|a| format!("{:?} {}..{:?}", a.state, a.starts_at, a.ends_at)).collect();
+        *finals.entry(text.join("; ")).or_default() += 1;
+    });
+    assert_eq!(finals.into_iter().collect::<Vec<_>>(), [(format!("Ended {}..{:?}", at(-5), Some(at(3))), 120)]);
+}
+
+fn permutations(n: usize, visit: &mut impl FnMut(&[usize])) {
+    fn go(order: &mut Vec<usize>, left: &mut Vec<usize>, visit: &mut impl FnMut(&[usize])) {
+        if left.is_empty() {
+            return visit(order);
+        }
+        for n in 0..left.len() {
+            let item = left.remove(n);
+            order.push(item);
+            go(order, left, visit);
+            order.pop();
+            left.insert(n, item);
+        }
+    }
+    go(&mut Vec::new(), &mut (0..n).collect(), visit);
+}

@@ -1,0 +1,235 @@
+//! What the engine does with storms that people would recognise. Absent on purpose: invariants over random input; see
+//! `invariants.rs`.
+
+mod support;
+
+use quell_domain::{CommandKind, IncidentState, Input, Source, Verdict};
+use support::{Desk, Told, alert, at, settings};
+
+const SHOP: &str = "**shop>web1/web **shop>web2/web web1>db web2>db web1>h1 web2>h2 db>h3 h1>sw h2>sw **pay>db";
+
+#[track_caller]
+fn check(estate: &str, storm: &[(i64, Told)], expected: &[&str]) -> Desk {
+    let mut desk = Desk::new(estate);
+    for (seconds, told) in storm {
+        desk.tell(*seconds, std::slice::from_ref(told));
+    }
+    let last = storm.last().map_or(0, |(seconds, _)| *seconds);
+    desk.tick(last + 2);
+    assert_eq!(desk.incidents(), expected);
+    desk
+}
+
+#[test]
+fn dependents_of_a_failed_database_join_its_incident() {
+    check(
+        SHOP,
+        &[
+            (0, alert("Down", "db")),
+            (5, alert("Errors", "web1")),
+            (6, alert("Errors", "web2")),
+            (9, alert("Slow", "pay")),
+        ],
+        &["INC-1 open [Down@db Errors@web1 Errors@web2 Slow@pay] <- db"],
+    );
+}
+
+#[test]
+fn a_silent_switch_is_named_when_all_that_hangs_on_it_alerts() {
+    check(
+        "h1>sw h2>sw h3>sw h4>sw",
+        &[(0, alert("Down", "h1")), (1, alert("Down", "h2")), (2, alert("Down", "h3")), (3, alert("Down", "h4"))],
+        &["INC-1 open [Down@h1 Down@h2 Down@h3 Down@h4] <- sw"],
+    );
+}
+
+#[test]
+fn unrelated_faults_at_the_same_minute_stay_apart() {
+    check(
+        "**a>db1 **b>db2",
+        &[(0, alert("Down", "db1")), (1, alert("Down", "db2")), (2, alert("Errors", "a")), (3, alert("Errors", "b"))],
+        &["INC-1 open [Down@db1 Errors@a] <- db1", "INC-2 open [Down@db2 Errors@b] <- db2"],
+    );
+}
+
+#[test]
+fn a_shared_hub_joins_nothing() {
+    let hosts: String = (0..200).map(|n| format!("h{n}>core ")).collect();
+    check(
+        &hosts,
+        &[(0, alert("Disk", "h1")), (1, alert("Fan", "h2"))],
+        &["INC-1 open [Disk@h1] <- h1", "INC-2 open [Fan@h2] <- h2"],
+    );
+}
+
+#[test]
+fn unbound_alerts_meet_by_equal_labels() {
+    check(
+        "",
+        &[
+            (0, alert("Lag", "").label("job", "etl").label("pod", "a")),
+            (1, alert("Lag", "").label("job", "etl").label("pod", "b")),
+            (2, alert("Lag", "").label("job", "web").label("pod", "c")),
+        ],
+        &["INC-1 open [Lag Lag]", "INC-2 open [Lag]"],
+    );
+}
+
+#[test]
+fn repeats_are_counted_and_never_rows() {
+    let mut desk = Desk::new(SHOP);
+    desk.tell(0, &[alert("Down", "db").starts(0)]);
+    for n in 1..=1000 {
+        let disposed = desk.tell(n, &[alert("Down", "db").starts(0)]);
+        assert_eq!((disposed.deduplicated, disposed.sum()), (1, 1));
+    }
+    assert_eq!(desk.ledger.alerts.len(), 1);
+    let folds = desk.engine.take_folds();
+    assert_eq!(folds.len(), 1);
+    assert_eq!(folds[0].count, 1001);
+    assert_eq!(folds[0].ends_at, Some(at(1300)));
+    assert!(desk.engine.take_folds().is_empty());
+}
+
+#[test]
+fn an_alert_ends_by_its_end_or_by_the_timeout_and_the_incident_with_it() {
+    let mut desk = Desk::new(SHOP);
+    desk.tell(0, &[alert("Down", "db").ends(60)]);
+    desk.tell(1, &[alert("Errors", "web1")]);
+    desk.tick(61);
+    assert_eq!(desk.incidents(), ["INC-1 open [Down@db Errors@web1] <- db"]);
+    desk.tick(301);
+    assert_eq!(desk.incidents(), ["INC-1 resolved [Down@db Errors@web1] <- db"]);
+    let incident = desk.ledger.incidents.values().next().expect("one");
+    assert_eq!(incident.resolved_at, Some(at(301)));
+}
+
+#[test]
+fn webhook_and_pagerduty_alerts_end_only_by_their_own_resolve() {
+    for source in [Source::AlertmanagerWebhook, Source::PagerDuty] {
+        let mut desk = Desk::new(SHOP);
+        desk.tell(0, &[alert("Down", "db").by(source)]);
+        desk.tick(86_400 * 30);
+        assert_eq!(desk.incidents(), ["INC-1 open [Down@db] <- db"]);
+        let disposed = desk.tell(86_400 * 30 + 1, &[alert("Down", "db").by(source).resolves()]);
+        assert_eq!(disposed.resolved, 1);
+        assert_eq!(desk.incidents(), ["INC-1 resolved [Down@db] <- db"]);
+    }
+}
+
+#[test]
+fn an_outage_gives_the_time_back() {
+    let mut desk = Desk::new(SHOP);
+    desk.tell(0, &[alert("Down", "db").ends(240)]);
+    desk.input(3600, &Input::Outage { from: at(10), to: at(3600) });
+    assert_eq!(desk.incidents(), ["INC-1 open [Down@db] <- db"]);
+    desk.tick(3600 + 229);
+    assert_eq!(desk.incidents(), ["INC-1 open [Down@db] <- db"]);
+    desk.tick(3600 + 231);
+    assert_eq!(desk.incidents(), ["INC-1 resolved [Down@db] <- db"]);
+}
+
+#[test]
+fn what_ended_before_the_outage_stays_ended() {
+    let mut desk = Desk::new(SHOP);
+    desk.tell(0, &[alert("Down", "db").ends(60)]);
+    desk.input(3600, &Input::Outage { from: at(100), to: at(3600) });
+    assert_eq!(desk.incidents(), ["INC-1 resolved [Down@db] <- db"]);
+    assert_eq!(desk.ledger.incidents.values().next().and_then(|i| i.resolved_at), Some(at(60)));
+}
+
+#[test]
+fn a_resolved_incident_reopens_within_its_window_and_not_after() {
+    let mut desk = Desk::new(SHOP);
+    desk.tell(0, &[alert("Down", "db").starts(0).ends(10)]);
+    desk.tick(20);
+    desk.tell(100, &[alert("Down", "db").starts(100).ends(200)]);
+    assert_eq!(desk.incidents(), ["INC-1 open [Down@db Down@db] <- db"]);
+    desk.tick(201);
+    desk.tell(2000, &[alert("Down", "db").starts(2000)]);
+    assert_eq!(desk.incidents(), ["INC-1 resolved [Down@db Down@db] <- db", "INC-2 open [Down@db] <- db"]);
+}
+
+#[test]
+fn the_same_episode_firing_again_is_revived_not_doubled() {
+    let mut desk = Desk::new(SHOP);
+    desk.tell(0, &[alert("Down", "db").starts(0).ends(10)]);
+    desk.tick(60);
+    desk.tell(61, &[alert("Down", "db").starts(0).ends(400)]);
+    assert_eq!(desk.incidents(), ["INC-1 open [Down@db] <- db"]);
+    assert_eq!(desk.ledger.incidents.values().next().map(|i| i.reopened), Some(1));
+}
+
+#[test]
+fn a_resolve_that_overtakes_its_fire_wins() {
+    let mut desk = Desk::new(SHOP);
+    let disposed = desk.tell(100, &[alert("Down", "db").starts(10).ends(50)]);
+    assert_eq!(disposed.stale, 1);
+    desk.tell(110, &[alert("Down", "db").starts(10).ends(400)]);
+    assert_eq!(desk.incidents(), ["INC-1 resolved [Down@db] <- db"]);
+    let alert = desk.ledger.alerts.values().next().expect("one");
+    assert_eq!((alert.starts_at, alert.ends_at), (at(10), Some(at(50))));
+}
+
+#[test]
+fn operators_act_and_are_answered() {
+    let mut desk = Desk::new(SHOP);
+    desk.tell(0, &[alert("Down", "db").by(Source::PagerDuty)]);
+    assert_eq!(desk.command(5, 1, CommandKind::Acknowledge), Verdict::Done);
+    assert_eq!(desk.command(6, 1, CommandKind::Acknowledge), Verdict::Unchanged);
+    assert_eq!(desk.command(7, 1, CommandKind::Comment { text: "on it".into() }), Verdict::Done);
+    assert_eq!(desk.command(8, 1, CommandKind::Resolve { note: None }), Verdict::Done);
+    assert_eq!(desk.command(9, 2, CommandKind::Acknowledge), Verdict::NotFound);
+    let incident = desk.ledger.incidents.values().next().expect("one");
+    assert_eq!((incident.acknowledged_at, incident.resolved_at), (Some(at(5)), Some(at(8))));
+    assert_eq!(incident.state, IncidentState::Resolved);
+    // Its alert still fires and is still repeated: that alone reopens nothing.
+    desk.tell(20, &[alert("Down", "db").by(Source::PagerDuty)]);
+    assert_eq!(desk.incidents(), ["INC-1 resolved [Down@db] <- db"]);
+}
+
+#[test]
+fn a_command_overtaking_waiting_alerts_does_not_move_their_clock() {
+    let mut desk = Desk::new(SHOP);
+    desk.tell(0, &[alert("Down", "db").ends(240)]);
+    desk.command(4000, 1, CommandKind::Acknowledge);
+    desk.tell(200, &[alert("Down", "db").ends(500)]);
+    desk.tick(400);
+    assert_eq!(desk.incidents(), ["INC-1 open [Down@db] <- db"]);
+}
+
+#[test]
+fn priority_follows_the_services_at_risk_and_the_severity() {
+    let mut desk = Desk::new(SHOP);
+    desk.tell(0, &[alert("Down", "h2").label("severity", "critical")]);
+    desk.tell(1, &[alert("Down", "db").label("severity", "critical")]);
+    desk.tick(5);
+    let priorities: Vec<String> = desk.ledger.incidents.values().map(|i| i.priority.to_string()).collect();
+    let services: Vec<u64> = desk.ledger.incidents.values().map(|i| i.blast_radius.services.len() as u64).collect();
+    assert_eq!((priorities, services), (vec!["P3".to_owned(), "P1".to_owned()], vec![0, 2]));
+}
+
+#[test]
+fn over_the_limit_alerts_collapse_into_one() {
+    let mut small = settings();
+    small.limits.active_alerts = 10;
+    let mut desk = Desk::with("", small);
+    let flood: Vec<Told> = (0..100).map(|n| alert(&format!("A{n}"), "")).collect();
+    let disposed = desk.tell(0, &flood);
+    assert_eq!((disposed.opened, disposed.overflowed, disposed.sum()), (10, 90, 100));
+    assert_eq!(desk.ledger.incidents.len(), 11);
+    assert!(desk.incidents().iter().any(|incident| incident.contains("QuellOverflow")));
+    assert_eq!(desk.ledger.alerts.values().last().map(|alert| alert.name().to_owned()), Some("QuellOverflow".into()));
+}
+
+#[test]
+fn another_topology_binds_what_fires_anew() {
+    let mut desk = Desk::new("");
+    desk.tell(0, &[alert("Down", "db")]);
+    assert_eq!(desk.incidents(), ["INC-1 open [Down@db]"]);
+    desk.install(10, support::topology(SHOP));
+    desk.tick(12);
+    assert_eq!(desk.incidents(), ["INC-1 open [Down@db] <- db"]);
+    desk.tell(13, &[alert("Errors", "web1")]);
+    assert_eq!(desk.incidents().len(), 1);
+}

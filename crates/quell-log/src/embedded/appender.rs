@@ -1,0 +1,161 @@
+//! The way onto the log. Absent on purpose: positions and times; the writer gives them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quell_domain::{Position, RecordKind, Timestamp};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::LogState;
+use super::fault::io_error;
+use super::tail::{Room, Ticket};
+use crate::contract::{AppendError, Draft, Stamp, Stream};
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(super) enum Job<T> {
+    Append(Waiting<T>),
+    Trim { retention: Retention, reply: oneshot::Sender<Result<Trimmed, AppendError>> },
+    Close { reply: oneshot::Sender<()> },
+}
+
+/// A draft that waits to be written.
+#[derive(Debug)]
+pub(super) struct Waiting<T> {
+    pub(super) stream: Stream,
+    pub(super) kind: RecordKind,
+    pub(super) packed: Vec<u8>,
+    /// What the reader of this process gets as body: nothing when there is a carry.
+    pub(super) body: Bytes,
+    pub(super) carry: Option<T>,
+    pub(super) ticket: Ticket,
+    /// `None` for the log's own records.
+    pub(super) reply: Option<oneshot::Sender<Result<Stamp, AppendError>>>,
+}
+
+/// What may be dropped. A record goes when it is before what is needed and too old or too much; the newest record of
+/// each stream always stays, because positions are counted on from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retention {
+    /// The first record of each stream that is still needed, by [`Stream`]; nothing from there on is dropped.
+    pub needed: [Position; 2],
+    /// What was received earlier goes.
+    pub before: Option<Timestamp>,
+    /// When the file's used pages are more than this, the oldest records of the main stream go.
+    pub max_bytes: Option<u64>,
+}
+
+/// One piece of trimming.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Trimmed {
+    pub(super) rows: u64,
+    pub(super) more: bool,
+}
+
+/// Appends records. Cheap to clone; the log closes when every clone is dropped or one says [`Appender::close`].
+#[derive(Debug)]
+pub struct Appender<T> {
+    jobs: mpsc::UnboundedSender<Job<T>>,
+    room: Arc<Room>,
+    state: watch::Receiver<LogState>,
+}
+
+impl<T> Clone for Appender<T> {
+    fn clone(&self) -> Self {
+        Appender { jobs: self.jobs.clone(), room: Arc::clone(&self.room), state: self.state.clone() }
+    }
+}
+
+impl<T: Send + 'static> Appender<T> {
+    pub(super) fn new(
+        jobs: mpsc::UnboundedSender<Job<T>>,
+        room: Arc<Room>,
+        state: watch::Receiver<LogState>,
+    ) -> Self {
+        Appender { jobs, room, state }
+    }
+
+    /// Makes a record durable. Returns only when it cannot be lost any more. When the returned future is dropped the
+    /// record may still be written, and is then handed over like any other.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing was acknowledged.
+    pub async fn append(&self, draft: Draft<T>) -> Result<Stamp, AppendError> {
+        self.check()?;
+        let Draft { stream, kind, body, carry } = draft;
+        let ticket = self.room.reserve(kind, body.len())?;
+        // Compressed here and not by the writer, so that it costs no other request any time.
+        let packed = lz4_flex::compress_prepend_size(&body);
+        let body = if carry.is_some() { Bytes::new() } else { body };
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Append(Waiting { stream, kind, packed, body, carry, ticket, reply: Some(reply) }))?;
+        answer.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// Drops records that are kept no longer, in pieces between which appends are served. Their room in the file is
+    /// used again. Returns how many went.
+    ///
+    /// # Errors
+    /// As for [`Appender::append`]; what was dropped before the error stays dropped.
+    pub async fn trim(&self, retention: Retention) -> Result<u64, AppendError> {
+        let mut rows = 0;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            self.send(Job::Trim { retention, reply })?;
+            let piece = answer.await.map_err(|_| AppendError::Closed)??;
+            rows += piece.rows;
+            if !piece.more {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// Closes the log for every clone, after what was appended before. Returns when the file is closed and the
+    /// directory free for another process.
+    pub async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.send(Job::Close { reply }).is_ok() {
+            // An error says that the writer has ended, which is what was asked for.
+            answer.await.ok();
+        }
+    }
+
+    /// Whether the log accepts records, now and as it changes.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<LogState> {
+        self.state.clone()
+    }
+
+    /// Returns when the disk has failed: from then on nothing is accepted and the process should exit. Never returns
+    /// otherwise, not even when the log is closed.
+    pub async fn failed(&self) {
+        let mut state = self.state.clone();
+        if state.wait_for(|state| *state == LogState::Failed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// How many records of every kind wait to be written or taken.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.room.waiting()
+    }
+
+    fn check(&self) -> Result<(), AppendError> {
+        match *self.state.borrow() {
+            LogState::Open => Ok(()),
+            LogState::Full => Err(AppendError::DiskFull),
+            LogState::Failed => Err(failed(None)),
+            LogState::Closed => Err(AppendError::Closed),
+        }
+    }
+
+    fn send(&self, job: Job<T>) -> Result<(), AppendError> {
+        self.jobs.send(job).map_err(|_| AppendError::Closed)
+    }
+}
+
+/// The error of a log whose disk failed, with the database's word where it is known.
+pub(super) fn failed(error: Option<&sqlx::Error>) -> AppendError {
+    AppendError::Failed(error.map_or_else(|| std::io::Error::other("an earlier write failed"), io_error))
+}

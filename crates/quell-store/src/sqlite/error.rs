@@ -1,0 +1,36 @@
+//! What an error of SQLite means to the caller. Absent on purpose: retries.
+
+use crate::contract::StoreError;
+
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const IOERR: i32 = 10;
+const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+const CANTOPEN: i32 = 14;
+const CONSTRAINT: i32 = 19;
+const NOTADB: i32 = 26;
+/// The shared index of the WAL could not grow. It holds nothing durable, and a full disk is what stops it.
+const IOERR_SHMSIZE: i32 = IOERR | 19 << 8;
+
+/// Turns an error of the database into the store's, for one operation.
+pub(super) fn fault(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+    move |source| {
+        let code = source.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
+        match (code, code.map(|code| code & 0xff)) {
+            (_, Some(FULL)) | (Some(IOERR_SHMSIZE), _) => StoreError::DiskFull { operation },
+            (_, Some(IOERR | CORRUPT | NOTADB)) => StoreError::DiskFailed { operation, source },
+            (_, Some(BUSY | LOCKED | CANTOPEN)) => StoreError::Unavailable { operation, source },
+            (_, Some(CONSTRAINT)) => damaged(operation, "a row written", source),
+            _ if matches!(source, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {
+                damaged(operation, "a row read", source)
+            }
+            _ => StoreError::Unavailable { operation, source },
+        }
+    }
+}
+
+/// A row that cannot be, for one operation.
+pub(super) fn damaged(operation: &'static str, what: impl Into<String>, why: impl ToString) -> StoreError {
+    StoreError::Damaged { operation, what: what.into(), why: why.to_string() }
+}

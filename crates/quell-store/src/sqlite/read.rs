@@ -1,0 +1,273 @@
+//! Everything that is read. Absent on purpose: the outbox.
+
+use futures::TryStreamExt as _;
+use quell_domain::{
+    Alert, AlertId, AlertState, Digest, Fingerprint, Incident, IncidentId, Outcome, Position, Shard, Source,
+    TimelineEntry, Timestamp,
+};
+use quell_engine::{Checkpoint, Parked, Snapshot};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection, SqliteExecutor, SqlitePool};
+
+use super::error::fault;
+use super::rows::{
+    Cells, SELECT_ALERTS, SELECT_INCIDENTS, VERDICTS, by_order, number, read_alert, read_incident, read_state,
+};
+use crate::contract::{
+    AlertQuery, Change, IncidentDetail, IncidentQuery, Page, Positions, Restored, StoreError,
+};
+use crate::json;
+
+/// See [`crate::Store::take_over`].
+pub(super) async fn take_over(connection: &mut SqliteConnection, shard: Shard) -> Result<Restored, StoreError> {
+    const TAKE_OVER: &str = "take over";
+    let sql = "INSERT INTO shards (tenant, shard, epoch, applied, folded, commands, changes, last_alert, last_incident) \
+        VALUES (?, ?, 1, 0, 0, 0, 0, 0, 0) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch";
+    let query = sqlx::query_scalar::<_, i64>(sql).bind(shard.tenant).bind(shard.number);
+    let epoch = query.fetch_one(&mut *connection).await.map_err(fault(TAKE_OVER))?.cast_unsigned();
+    let (positions, checkpoint) = position(&mut *connection, shard).await?;
+    let sql = format!("{SELECT_ALERTS} WHERE a.tenant = ? AND a.shard = ? AND a.in_hand = 1 ORDER BY a.id");
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(shard.tenant).bind(shard.number);
+    let alerts = collect(query, &mut *connection, TAKE_OVER, |row| read_alert(TAKE_OVER, shard, row)).await?;
+    let sql = format!("{SELECT_INCIDENTS} WHERE tenant = ? AND shard = ? AND in_hand = 1 ORDER BY number");
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(shard.tenant).bind(shard.number);
+    let incidents = collect(query, &mut *connection, TAKE_OVER, |row| read_incident(TAKE_OVER, shard, row)).await?;
+    Ok(Restored { epoch, positions, snapshot: Snapshot { checkpoint, alerts, incidents } })
+}
+
+/// See [`crate::Store::position`].
+pub(super) async fn position(
+    from: impl SqliteExecutor<'_>,
+    shard: Shard,
+) -> Result<(Positions, Checkpoint), StoreError> {
+    const POSITION: &str = "position";
+    let sql = "SELECT applied, folded, commands, engine_now, last_alert, last_incident, topology, rules FROM shards \
+        WHERE tenant = ? AND shard = ?";
+    let query = sqlx::query(sql).bind(shard.tenant).bind(shard.number);
+    let Some(row) = query.fetch_optional(from).await.map_err(fault(POSITION))? else {
+        return Ok(Default::default());
+    };
+    let mut row = Cells::new(POSITION, "shard", &row);
+    let mut next = || row.unsigned().map(Position);
+    let positions = Positions { applied: next()?, folded: next()?, commands: next()? };
+    let checkpoint = Checkpoint {
+        now: row.optional()?.map(Timestamp::from_micros),
+        last_alert: row.unsigned()?,
+        last_incident: row.unsigned()?,
+        topology: digest(&mut row)?,
+        rules: digest(&mut row)?,
+    };
+    Ok((positions, checkpoint))
+}
+
+fn digest(row: &mut Cells<'_>) -> Result<Option<Digest>, StoreError> {
+    let bytes: Option<&[u8]> = row.next()?;
+    let digest = bytes.map(|bytes| bytes.try_into().map(Digest));
+    digest.transpose().map_err(|_| row.wrong("a digest is not 32 bytes"))
+}
+
+/// See [`crate::Store::incidents`].
+pub(super) async fn incidents(
+    readers: &SqlitePool,
+    shard: Shard,
+    query: IncidentQuery,
+) -> Result<Page<Incident, IncidentId>, StoreError> {
+    const INCIDENTS: &str = "incidents";
+    let IncidentQuery { state, before, limit } = query;
+    let mut sql = within(SELECT_INCIDENTS, shard, "");
+    if let Some(state) = state {
+        sql.push(" AND state = ").push_bind(state as i32);
+    }
+    if let Some(before) = before {
+        sql.push(" AND number < ").push_bind(number(INCIDENTS, shard, before)?);
+    }
+    sql.push(" ORDER BY number DESC LIMIT ").push_bind(i64::from(limit) + 1);
+    let items = collect(sql.build(), readers, INCIDENTS, |row| read_incident(INCIDENTS, shard, row)).await?;
+    Ok(page(items, limit, |incident| incident.id))
+}
+
+/// See [`crate::Store::incident`].
+pub(super) async fn incident(
+    readers: &SqlitePool,
+    shard: Shard,
+    id: IncidentId,
+    alerts: u32,
+) -> Result<Option<IncidentDetail>, StoreError> {
+    const INCIDENT: &str = "incident";
+    if id.shard != shard.number {
+        return Ok(None);
+    }
+    let number = id.number.cast_signed();
+    // One transaction, so that the three reads see one instant.
+    let mut transaction = readers.begin().await.map_err(fault(INCIDENT))?;
+    let mut sql = within(SELECT_INCIDENTS, shard, "");
+    sql.push(" AND number = ").push_bind(number);
+    let found = collect(sql.build(), &mut *transaction, INCIDENT, |row| read_incident(INCIDENT, shard, row)).await?;
+    let Some(incident) = found.into_iter().next() else {
+        return Ok(None);
+    };
+    let mut sql = within(SELECT_ALERTS, shard, "a.");
+    sql.push(" AND a.incident = ").push_bind(number).push(" ORDER BY a.id LIMIT ").push_bind(alerts);
+    let alerts = collect(sql.build(), &mut *transaction, INCIDENT, |row| read_alert(INCIDENT, shard, row)).await?;
+    let mut sql = within("SELECT at, actor, reason FROM timeline", shard, "");
+    sql.push(" AND incident = ").push_bind(number).push(" ORDER BY id");
+    let timeline = collect(sql.build(), &mut *transaction, INCIDENT, |row| {
+        let mut row = Cells::new(INCIDENT, "timeline of incident", row);
+        row.id = id.number;
+        Ok(TimelineEntry { incident: id, at: row.time()?, actor: row.next()?, reason: row.json(json::read_reason)? })
+    })
+    .await?;
+    transaction.commit().await.map_err(fault(INCIDENT))?;
+    Ok(Some(IncidentDetail { incident, alerts, timeline }))
+}
+
+/// See [`crate::Store::alerts`].
+pub(super) async fn alerts(
+    readers: &SqlitePool,
+    shard: Shard,
+    query: AlertQuery,
+) -> Result<Page<Alert, AlertId>, StoreError> {
+    const ALERTS: &str = "alerts";
+    let AlertQuery { firing, bound, incident, fingerprint, before, limit } = query;
+    let mut sql = within(SELECT_ALERTS, shard, "a.");
+    match firing {
+        // What fires is in hand, so the index of those finds it however long the history is.
+        Some(true) => sql.push(" AND a.in_hand = 1 AND a.state = 0"),
+        Some(false) => sql.push(" AND a.state = 1"),
+        None => sql.push(" AND a.state <> ").push_bind(AlertState::Stale as i32),
+    };
+    match bound {
+        Some(true) => sql.push(" AND a.ci IS NOT NULL"),
+        Some(false) => sql.push(" AND a.ci IS NULL"),
+        None => &mut sql,
+    };
+    if let Some(incident) = incident {
+        sql.push(" AND a.incident = ").push_bind(number(ALERTS, shard, incident)?);
+    }
+    if let Some(fingerprint) = fingerprint {
+        sql.push(" AND a.fingerprint = ").push_bind(fingerprint.0.to_be_bytes().to_vec());
+    }
+    if let Some(before) = before {
+        sql.push(" AND a.id < ").push_bind(before.0.cast_signed());
+    }
+    sql.push(" ORDER BY a.id DESC LIMIT ").push_bind(i64::from(limit) + 1);
+    let items = collect(sql.build(), readers, ALERTS, |row| read_alert(ALERTS, shard, row)).await?;
+    Ok(page(items, limit, |alert| alert.id))
+}
+
+/// See [`crate::Store::episodes`].
+pub(super) async fn episodes(
+    readers: &SqlitePool,
+    shard: Shard,
+    fingerprint: Fingerprint,
+    through: Position,
+) -> Result<Vec<Alert>, StoreError> {
+    const EPISODES: &str = "episodes";
+    let mut sql = within(SELECT_ALERTS, shard, "a.");
+    sql.push(" AND a.fingerprint = ").push_bind(fingerprint.0.to_be_bytes().to_vec());
+    sql.push(" AND a.opened_position <= ").push_bind(through.0.cast_signed());
+    sql.push(" ORDER BY a.opened_position DESC, a.id DESC");
+    collect(sql.build(), readers, EPISODES, |row| read_alert(EPISODES, shard, row)).await
+}
+
+const SELECT_PARKED: &str = "SELECT position, ordinal, item, source, received_at, reason, raw FROM parked";
+
+/// See [`crate::Store::parked_of`].
+pub(super) async fn parked_of(
+    readers: &SqlitePool,
+    shard: Shard,
+    position: Position,
+) -> Result<Vec<Parked>, StoreError> {
+    let mut sql = within(SELECT_PARKED, shard, "");
+    sql.push(" AND position = ").push_bind(position.0.cast_signed()).push(" ORDER BY ordinal");
+    collect(sql.build(), readers, "parked", read_parked).await
+}
+
+/// See [`crate::Store::parked`].
+pub(super) async fn parked(readers: &SqlitePool, shard: Shard, limit: u32) -> Result<Vec<Parked>, StoreError> {
+    let mut sql = within(SELECT_PARKED, shard, "");
+    sql.push(" ORDER BY position DESC, ordinal DESC LIMIT ").push_bind(limit);
+    collect(sql.build(), readers, "parked", read_parked).await
+}
+
+fn read_parked(row: &SqliteRow) -> Result<Parked, StoreError> {
+    let mut row = Cells::new("parked", "parked part of record", row);
+    let position = Position(row.unsigned()?);
+    row.id = position.0;
+    let (ordinal, item) = (row.small()?, row.next()?);
+    let source = row.code(|code| Source::from_code(u8::try_from(code).ok()?))?;
+    let (received_at, reason, raw) = (row.time()?, row.next()?, row.next()?);
+    Ok(Parked { position, ordinal, item, source, received_at, reason, raw })
+}
+
+/// See [`crate::Store::changes_since`].
+pub(super) async fn changes_since(
+    readers: &SqlitePool,
+    shard: Shard,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<Change>, StoreError> {
+    const CHANGES: &str = "changes";
+    let mut sql = within("SELECT change, number, state FROM incidents", shard, "");
+    sql.push(" AND change > ").push_bind(after.cast_signed()).push(" ORDER BY change LIMIT ").push_bind(limit);
+    collect(sql.build(), readers, CHANGES, |row| {
+        let mut row = Cells::new(CHANGES, "change", row);
+        let number = row.unsigned()?;
+        row.id = number;
+        let incident = IncidentId { shard: shard.number, number: row.unsigned()? };
+        Ok(Change { number, incident, state: row.code(read_state)? })
+    })
+    .await
+}
+
+/// See [`super::SqliteStore::outcomes`].
+pub(super) async fn outcomes(
+    readers: &SqlitePool,
+    shard: Shard,
+    after: Position,
+    limit: u32,
+) -> Result<Vec<Outcome>, StoreError> {
+    const OUTCOMES: &str = "outcomes";
+    let mut sql = within("SELECT command, after, verdict FROM command_outcomes", shard, "");
+    sql.push(" AND command > ").push_bind(after.0.cast_signed()).push(" ORDER BY command LIMIT ").push_bind(limit);
+    collect(sql.build(), readers, OUTCOMES, |row| {
+        let mut row = Cells::new(OUTCOMES, "outcome of command", row);
+        let command = Position(row.unsigned()?);
+        row.id = command.0;
+        let after = Position(row.unsigned()?);
+        Ok(Outcome { command, after, verdict: row.code(|code| by_order(&VERDICTS, code))? })
+    })
+    .await
+}
+
+/// A query of one shard's rows; more conditions may follow.
+fn within(select: &str, shard: Shard, table: &str) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new(select);
+    sql.push(" WHERE ").push(table).push("tenant = ").push_bind(shard.tenant);
+    sql.push(" AND ").push(table).push("shard = ").push_bind(shard.number);
+    sql
+}
+
+/// Reads row by row: a whole result is never held beside what it is turned into.
+async fn collect<T>(
+    query: sqlx::query::Query<'_, Sqlite, SqliteArguments>,
+    from: impl SqliteExecutor<'_>,
+    operation: &'static str,
+    read: impl Fn(&SqliteRow) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut rows = query.fetch(from);
+    let mut items = Vec::new();
+    while let Some(row) = rows.try_next().await.map_err(fault(operation))? {
+        items.push(read(&row)?);
+    }
+    Ok(items)
+}
+
+/// Cuts a list that was read one item longer than asked for.
+fn page<T, K>(mut items: Vec<T>, limit: u32, key: impl Fn(&T) -> K) -> Page<T, K> {
+    let limit = limit as usize;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(key) } else { None };
+    Page { items, next }
+}

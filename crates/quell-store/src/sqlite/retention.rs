@@ -1,0 +1,64 @@
+//! Deletes old history in pieces. Absent on purpose: how long history is kept.
+
+use quell_domain::{Shard, Timestamp};
+use sqlx::SqliteConnection;
+
+use super::error::fault;
+use crate::contract::StoreError;
+
+/// Rows of each table that one piece deletes, so that no commit waits long behind it.
+const PIECE: i64 = 500;
+const FORGET: &str = "forget";
+
+/// One piece of forgetting.
+pub(super) struct Piece {
+    pub(super) rows: u64,
+    pub(super) more: bool,
+}
+
+/// Deletes a piece of what is older than `before`.
+pub(super) async fn forget_piece(
+    connection: &mut SqliteConnection,
+    shard: Shard,
+    before: Timestamp,
+) -> Result<Piece, StoreError> {
+    let mut piece = Piece { rows: 0, more: false };
+    for (sql, dependent) in KINDS {
+        let query = sqlx::query_scalar::<_, i64>(sql).bind(shard.tenant).bind(shard.number).bind(before.micros());
+        let gone = query.bind(PIECE).fetch_all(&mut *connection).await.map_err(fault(FORGET))?;
+        piece.more |= gone.len() as i64 == PIECE;
+        piece.rows += gone.len() as u64;
+        let Some(dependent) = dependent else { continue };
+        for id in gone {
+            let query = sqlx::query(dependent).bind(shard.tenant).bind(shard.number).bind(id);
+            query.execute(&mut *connection).await.map_err(fault(FORGET))?;
+        }
+    }
+    Ok(piece)
+}
+
+/// What deletes the oldest rows of each kind, and what goes with each of them.
+const KINDS: [(&str, Option<&str>); 4] = [
+    (
+        "DELETE FROM alerts WHERE tenant = ?1 AND shard = ?2 AND id IN (SELECT id FROM alerts WHERE tenant = ?1 \
+        AND shard = ?2 AND in_hand = 0 AND ends_at < ?3 AND state = 1 ORDER BY ends_at LIMIT ?4) RETURNING id",
+        Some("DELETE FROM folds WHERE tenant = ? AND shard = ? AND alert = ?"),
+    ),
+    (
+        "DELETE FROM incidents WHERE tenant = ?1 AND shard = ?2 AND number IN (SELECT number FROM incidents \
+        WHERE tenant = ?1 AND shard = ?2 AND in_hand = 0 AND resolved_at < ?3 AND state = 1 \
+        ORDER BY resolved_at LIMIT ?4) RETURNING number",
+        Some("DELETE FROM timeline WHERE tenant = ? AND shard = ? AND incident = ?"),
+    ),
+    (
+        "DELETE FROM parked WHERE tenant = ?1 AND shard = ?2 AND (position, ordinal) IN (SELECT position, ordinal \
+        FROM parked WHERE tenant = ?1 AND shard = ?2 AND received_at < ?3 ORDER BY received_at LIMIT ?4) \
+        RETURNING position",
+        None,
+    ),
+    (
+        "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE tenant = ?1 AND shard = ?2 AND state <> 0 \
+        AND done_at < ?3 ORDER BY done_at LIMIT ?4) RETURNING seq",
+        None,
+    ),
+];
