@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: serde, clocks, tables, routes, graphs and decisions.
 //! A conversion to or from a foreign text belongs in `quell-formats`; a decision belongs in `quell-engine`.
+#![deny(clippy::iter_over_hash_type)]
 
 pub mod alert;
 pub mod batch;

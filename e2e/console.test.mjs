@@ -1,0 +1,201 @@
+// The pages in a real browser, over the demo's storm: what a person sees and does, with and without scripts, in both
+// themes and two widths. Fails on any console error, any broken content policy and any request to another origin.
+//
+// Absent on purpose: what the HTTP answers hold; the tests in Rust see to that.
+// Run by `./dev test`, which sets QUELL (the program), QUELL_CHROMIUM and QUELL_E2E_OUT (a folder for pictures).
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, before, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { chromium } from 'playwright-core';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const patience = 120_000;
+const attack = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script> & "quoted"';
+
+let browser, quell, origin, pictures;
+
+function setting(name) {
+  assert.ok(process.env[name], `${name} is not set: run ./dev test, which sets it`);
+  return process.env[name];
+}
+
+/** Waits until `look` gives something true; then gives it. */
+async function eventually(what, look) {
+  const deadline = Date.now() + patience;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    assert.ok(Date.now() < deadline, `${what}: did not come about in ${patience} ms`);
+    await pause(100);
+  }
+}
+
+async function json(path) {
+  const response = await fetch(origin + path);
+  assert.equal(response.status, 200, `GET ${path}`);
+  return response.json();
+}
+
+before(async () => {
+  pictures = setting('QUELL_E2E_OUT');
+  mkdirSync(pictures, { recursive: true });
+  let said = '';
+  quell = spawn(setting('QUELL'), ['demo', '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  for (const stream of [quell.stdout, quell.stderr]) stream.on('data', (text) => { said += text; });
+  origin = await eventually('the demo prints its address', () => {
+    assert.equal(quell.exitCode, null, `the demo ended; it said:\n${said}`);
+    return said.match(/http:\/\/127\.0\.0\.1:\d+/)?.[0];
+  });
+  let last = '', since = Date.now();
+  await eventually('the storm is over: nothing has changed for three seconds', async () => {
+    const list = await fetch(`${origin}/api/v1/incidents?state=all&limit=1000`).then((r) => r.text(), () => '');
+    if (list !== last) [last, since] = [list, Date.now()];
+    return list.includes('"INC-') && Date.now() - since > 3_000;
+  });
+  browser = await chromium.launch({
+    executablePath: setting('QUELL_CHROMIUM'),
+    args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update',
+      '--disable-dev-shm-usage', '--disable-sync', '--no-first-run'],
+  });
+}, { timeout: 3 * patience });
+
+after(async () => {
+  await browser?.close();
+  if (quell && quell.exitCode === null) {
+    const ended = once(quell, 'exit', { signal: AbortSignal.timeout(10_000) });
+    quell.kill();
+    await ended.catch(() => quell.kill('SIGKILL'));
+  }
+});
+
+/** Opens `path` and calls `act(page)`; afterwards nothing may have gone wrong in the page. */
+async function visit(path, options, act) {
+  const context = await browser.newContext(options);
+  const faults = [];
+  try {
+    const page = await context.newPage();
+    page.setDefaultTimeout(patience);
+    page.on('console', (message) => {
+      if (message.type() === 'error') faults.push(`console: ${message.text()} (${message.location().url})`);
+    });
+    page.on('pageerror', (error) => faults.push(`script: ${error}`));
+    page.on('request', (request) => {
+      const url = new URL(request.url());
+      if (url.protocol !== 'data:' && url.origin !== origin) faults.push(`request to ${url.href}`);
+    });
+    page.on('dialog', (dialog) => { faults.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
+    await page.exposeFunction('policyBroken', (text) => faults.push(`content policy: ${text}`));
+    await page.addInitScript(() => {
+      document.addEventListener('securitypolicyviolation', (event) => {
+        window.policyBroken(`${event.violatedDirective} ${event.blockedURI}`);
+      });
+    });
+    const response = await page.goto(origin + path);
+    assert.equal(response.status(), 200, path);
+    assert.match(response.headers()['content-security-policy'] ?? '', /default-src/);
+    await act(page);
+    assert.deepEqual(faults, []);
+  } finally {
+    await context.close();
+  }
+}
+
+/** The form on an incident's page that posts to one of its commands. */
+function form(page, command) {
+  return page.locator(`form[action$="/${command}"]`).first();
+}
+
+async function submit(page, command, fields) {
+  const wanted = form(page, command);
+  for (const [names, value] of fields) {
+    const field = wanted.locator(names.map((name) => `[name="${name}"]:not([type="hidden"])`).join(', ')).first();
+    await field.fill(value);
+  }
+  await wanted.locator('button, input[type="submit"]').first().click();
+}
+
+async function firstOpen() {
+  const [incident] = (await json('/api/v1/incidents?state=open&limit=1')).items;
+  return incident.id;
+}
+
+async function timelineSays(id, text) {
+  return eventually(`the timeline of ${id} says ${text}`, async () => {
+    const { timeline } = await json(`/api/v1/incidents/${id}`);
+    return timeline.some((entry) => JSON.stringify(entry).includes(JSON.stringify(text).slice(1, -1)));
+  });
+}
+
+test('the list names open incidents and leads to each', async () => {
+  const id = await firstOpen();
+  await visit('/', {}, async (page) => {
+    assert.equal(await page.locator('h1').count(), 1);
+    await page.locator(`a[href$="/incidents/${id}"]`).first().click();
+    await page.waitForURL(`**/incidents/${id}`);
+    assert.equal(await page.locator('h1').count(), 1);
+    const { title } = await json(`/api/v1/incidents/${id}`);
+    assert.ok((await page.locator('body').innerText()).includes(title), `the page says ${title}`);
+  });
+});
+
+test('an incident is acknowledged through the form', async () => {
+  const id = await firstOpen();
+  await visit(`/incidents/${id}`, {}, async (page) => {
+    assert.ok(!(await page.locator('body').innerText()).includes('Ana Browser'));
+    await submit(page, 'ack', [[['by'], 'Ana Browser']]);
+    await timelineSays(id, 'Ana Browser');
+    await page.reload();
+    assert.ok((await page.locator('body').innerText()).includes('Ana Browser'), 'the page says who has it');
+  });
+});
+
+test('a comment is text, whatever it says', async () => {
+  const id = await firstOpen();
+  await visit(`/incidents/${id}`, {}, async (page) => {
+    await submit(page, 'comment', [[['text', 'note'], attack]]);
+    await timelineSays(id, attack);
+    await page.reload();
+    await page.getByText(attack).first().waitFor();
+    assert.equal(await page.locator('img[src="x"]').count(), 0);
+    assert.equal(await page.evaluate(() => window.hacked), undefined);
+  });
+});
+
+test('everything is read and done without scripts', async () => {
+  const id = await firstOpen();
+  const words = 'written without scripts';
+  await visit('/', { javaScriptEnabled: false }, async (page) => {
+    await page.locator(`a[href$="/incidents/${id}"]`).first().click();
+    await page.waitForURL(`**/incidents/${id}`);
+    await submit(page, 'comment', [[['text', 'note'], words]]);
+    await page.getByText(words).first().waitFor();
+    assert.equal(new URL(page.url()).pathname, `/incidents/${id}`, 'the form leads back to the incident');
+  });
+});
+
+for (const colorScheme of ['light', 'dark']) {
+  for (const width of [1280, 390]) {
+    test(`the pages are sound and accessible: ${colorScheme}, ${width} px`, async () => {
+      const id = await firstOpen();
+      for (const [name, path] of [['list', '/'], ['incident', `/incidents/${id}`]]) {
+        await visit(path, { colorScheme, viewport: { width, height: 900 } }, async (page) => {
+          // A page with the mouse over it never changes by itself.
+          await page.mouse.move(width / 2, 450);
+          await page.screenshot({ path: `${pictures}/${name}-${colorScheme}-${width}.png`, fullPage: true });
+          const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+          assert.ok(wide <= 0, `${path} is ${wide} px wider than the window`);
+          await page.evaluate(axe);
+          const { violations } = await page.evaluate(() => window.axe.run());
+          const bad = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+          const told = bad.map(({ id: rule, help, nodes }) => `${rule}: ${help}: ${nodes.map(({ html }) => html).join(' | ')}`);
+          assert.deepEqual(told, []);
+        });
+      }
+    });
+  }
+}
