@@ -58,7 +58,7 @@ async fn answer(
     request: Request,
     kind: impl FnOnce(&Words) -> Result<CommandKind, Problem>,
 ) -> Response {
-    let form = is_form(request.headers());
+    let form = is_form(request.headers()) && from_browser(request.headers());
     match run(app, id, request, form, kind).await {
         Err(problem) if form => pages::refused(app, problem),
         Err(problem) => problem.into_response(),
@@ -81,14 +81,21 @@ async fn run(
 ) -> Result<Done, Problem> {
     let incident = incident_id(app, id)?;
     let (head, body) = request.into_parts();
-    if form && !guard::from_own_page(&head.headers) {
+    let foreign = || {
         let problem =
             Problem::bad("header Content-Type", "a form", "application/json, or a form of this server's page");
-        return Err(Problem { status: StatusCode::FORBIDDEN, code: "cross_origin", ..problem });
+        Problem { status: StatusCode::FORBIDDEN, code: "cross_origin", ..problem }
+    };
+    if form && !guard::from_own_page(&head.headers) {
+        return Err(foreign());
     }
     let limits = &app.api.limits;
     let caps = Caps { encoded: BODY_BYTES, decoded: BODY_BYTES, patience: limits.body_patience };
     let whole = body::read(&head.headers, body, caps, &app.budget).await?;
+    // Programs post JSON under their library's default content type, which is that of forms.
+    if !form && is_form(&head.headers) && !whole.bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(foreign());
+    }
     let words = if form { from_form(&whole.bytes)? } else { from_json(&whole.bytes)? };
     let kind = kind(&words)?;
     let (store, shard) = (&app.api.store, app.api.shard);
@@ -118,6 +125,11 @@ fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map_or(&[][..], |kind| kind.as_bytes());
     let form = b"application/x-www-form-urlencoded";
     kind.len() >= form.len() && kind[..form.len()].eq_ignore_ascii_case(form)
+}
+
+/// Browsers always say where a form comes from.
+fn from_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site")
 }
 
 fn from_json(bytes: &[u8]) -> Result<Words, Problem> {
