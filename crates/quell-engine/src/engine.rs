@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use quell_cmdb::{Graph, Scratch};
 use quell_domain::{
-    AlertState, ArtefactKind, Digest, Incident, IncidentState, Input, Moment, Position, Shard, Timestamp, Topology,
+    AlertState, ArtefactKind, Digest, Incident, IncidentState, Input, Moment, Position, Reason, Shard, Timestamp, Topology,
 };
 
 use crate::alerts::{Alerts, Entry, Slot};
@@ -56,6 +56,18 @@ pub(crate) struct Turn {
     pub(crate) alerts: Vec<(Slot, Given)>,
     /// Incidents whose row is to be written.
     pub(crate) incidents: Vec<u64>,
+    /// What joined each incident: one entry of its timeline for all of it.
+    pub(crate) joined: BTreeMap<u64, Joined>,
+}
+
+/// Alerts that joined one incident in one turn.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) alerts: u64,
+    /// The names of the first few, each once.
+    pub(crate) names: Vec<String>,
+    /// Why the first one did; the reason of every one stands with the alert.
+    pub(crate) why: Reason,
 }
 
 impl Engine {
@@ -264,6 +276,7 @@ impl Engine {
 
     fn finish(&mut self) -> Effects {
         self.write_rows(self.position);
+        self.note_joined();
         std::mem::take(&mut self.turn).effects
     }
 

@@ -13,10 +13,13 @@ use quell_domain::{
 use crate::alerts::{Entry, Slot};
 use crate::deadlines::DeadlineReason;
 use crate::effects::AlertChange;
-use crate::engine::Engine;
+use crate::engine::{Engine, Joined};
 
 /// Who acts when nobody did.
 pub(crate) const QUELL: &str = "quell";
+
+/// Names of alerts that one entry of a timeline gives.
+const NAMED: usize = 5;
 
 /// An incident in hand.
 #[derive(Clone, PartialEq, Debug)]
@@ -144,17 +147,30 @@ impl Engine {
     /// Adds an alert to an incident; a resolved one reopens.
     pub(crate) fn join(&mut self, number: u64, slot: Slot, why: &Reason) {
         self.add_member(number, slot);
-        let name = self.alerts.get(slot).name().to_owned();
-        let now = self.now();
-        self.note(
-            number,
-            now,
-            QUELL,
-            Reason::new("joined", "{alert} joined: {why}").text("alert", name).text("why", why.to_string()),
-        );
+        let joined = self.turn.joined.entry(number);
+        let joined = joined.or_insert_with(|| Joined { alerts: 0, names: Vec::new(), why: why.clone() });
+        joined.alerts += 1;
+        let name = self.alerts.get(slot).name();
+        if joined.names.len() < NAMED && joined.names.iter().all(|known| known != name) {
+            joined.names.push(name.to_owned());
+        }
         self.reopen_if_resolved(number, "an alert joined after it was resolved");
         self.review_soon(number);
         self.touch_incident(number);
+    }
+
+    /// Says on the timelines what joined in this turn.
+    pub(crate) fn note_joined(&mut self) {
+        let now = self.now();
+        for (number, Joined { alerts, names, why }) in std::mem::take(&mut self.turn.joined) {
+            let reason = match alerts {
+                1 => Reason::new("joined", "{alerts} joined: {why}").list("alerts", names),
+                _ => Reason::new("joined", "{count} alerts joined ({alerts}), the first one: {why}")
+                    .count("count", alerts)
+                    .list("alerts", names),
+            };
+            self.note(number, now, QUELL, reason.text("why", why.to_string()));
+        }
     }
 
     fn reopen_if_resolved(&mut self, number: u64, why: &'static str) {

@@ -21,7 +21,7 @@ use crate::intake::Door;
 const CHUNK: usize = 256;
 
 /// Rows gathered before a commit: enough to share the cost of the transaction, few enough to be told soon.
-const ROWS: usize = 4096;
+const ROWS: usize = 1024;
 
 /// Repeats are written at least this often.
 const FLUSH: Duration = Duration::from_secs(10);
