@@ -281,6 +281,11 @@ impl Alerts {
         }
     }
 
+    /// How many episodes may have repeats that no row contains.
+    pub(crate) fn dirty(&self) -> usize {
+        self.dirty.len()
+    }
+
     /// Episodes with repeats that no row contains, each once.
     pub(crate) fn take_folds(&mut self) -> Vec<Fold> {
         let dirty = std::mem::take(&mut self.dirty);

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use quell_cmdb::{Graph, Scratch};
 use quell_domain::{
-    AlertState, ArtefactKind, Digest, Incident, IncidentState, Input, Moment, Position, Reason, Shard, Timestamp, Topology,
+    AlertState, ArtefactKind, Digest, Incident, IncidentState, Input, Moment, Position, Reason, Shard, Timestamp,
+    Topology,
 };
 
 use crate::alerts::{Alerts, Entry, Slot};
@@ -175,6 +176,12 @@ impl Engine {
     /// Repeats folded since this was last asked: to be committed as a flush.
     pub fn take_folds(&mut self) -> Vec<Fold> {
         self.alerts.take_folds()
+    }
+
+    /// How many alerts may have repeats that were never taken as folds.
+    #[must_use]
+    pub fn unflushed(&self) -> usize {
+        self.alerts.dirty()
     }
 
     /// What a commit must carry beside effects.

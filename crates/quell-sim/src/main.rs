@@ -35,10 +35,10 @@ enum What {
         #[arg(long)]
         data_dir: Option<PathBuf>,
         /// Senders with a connection each.
-        #[arg(long, default_value_t = 4)]
+        #[arg(long, default_value_t = 8)]
         senders: u64,
         /// Alerts a second, all senders together.
-        #[arg(long, default_value_t = 1_000)]
+        #[arg(long, default_value_t = 1_500)]
         rate: u64,
         /// Print JSON.
         #[arg(long)]

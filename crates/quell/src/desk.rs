@@ -124,6 +124,7 @@ impl Desk {
         self.gauges.disposed(effects.disposed);
         let (alerts, incidents) = self.engine.in_hand();
         self.gauges.in_hand(alerts, incidents);
+        self.gauges.unflushed(self.engine.unflushed());
         if std::mem::take(&mut self.forced) {
             self.published.in_force(self.engine.graph(), self.engine.checkpoint());
         }

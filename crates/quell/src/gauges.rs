@@ -19,6 +19,7 @@ pub(crate) struct Gauges {
     disposed: IntCounterVec,
     alerts: IntGauge,
     incidents: IntGauge,
+    unflushed: IntGauge,
     commits: Histogram,
 }
 
@@ -36,6 +37,8 @@ impl Gauges {
         }
         let alerts = IntGauge::new("quell_alerts_firing", "Alerts that fire")?;
         let incidents = IntGauge::new("quell_incidents_open", "Incidents that are open")?;
+        let unflushed = "Alerts whose latest repeats are counted in memory and on the log, and not yet in the store";
+        let unflushed = IntGauge::new("quell_alerts_unflushed", unflushed)?;
         let commits = HistogramOpts::new("quell_store_commit_seconds", "How long commits of effects took")
             .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]);
         let commits = Histogram::with_opts(commits)?;
@@ -43,18 +46,19 @@ impl Gauges {
             Opts::new("quell_build_info", "The version that runs").const_label("version", env!("CARGO_PKG_VERSION"));
         let build = IntGauge::with_opts(build)?;
         build.set(1);
-        let all: [Box<dyn Collector>; 6] = [
+        let all: [Box<dyn Collector>; 7] = [
             Box::new(received.clone()),
             Box::new(disposed.clone()),
             Box::new(alerts.clone()),
             Box::new(incidents.clone()),
+            Box::new(unflushed.clone()),
             Box::new(commits.clone()),
             Box::new(build),
         ];
         for metric in all {
             registry.register(metric)?;
         }
-        Ok(Gauges { received, disposed, alerts, incidents, commits })
+        Ok(Gauges { received, disposed, alerts, incidents, unflushed, commits })
     }
 
     pub(crate) fn disposed(&self, disposed: Disposed) {
@@ -69,6 +73,10 @@ impl Gauges {
     pub(crate) fn in_hand(&self, alerts: u64, incidents: u64) {
         self.alerts.set(i64::try_from(alerts).unwrap_or(i64::MAX));
         self.incidents.set(i64::try_from(incidents).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn unflushed(&self, alerts: usize) {
+        self.unflushed.set(i64::try_from(alerts).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn committed(&self, took: Duration) {

@@ -23,8 +23,11 @@ const CHUNK: usize = 256;
 /// Rows gathered before a commit: enough to share the cost of the transaction, few enough to be told soon.
 const ROWS: usize = 1024;
 
-/// Repeats are written at least this often.
+/// Repeats are written at least this often while more of them come.
 const FLUSH: Duration = Duration::from_secs(10);
+
+/// Repeats are written this long after the last record: when nothing else is to do, nobody need wait for them.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// Ticks come no closer than this, however many deadlines there are.
 const TICKS: Duration = Duration::from_millis(250);
@@ -49,11 +52,13 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let mut flushed = Instant::now();
     let mut tick_after = Instant::now();
+    let mut quiet_since = Instant::now();
     loop {
         let due = desk.engine.next_deadline().map(|(at, _)| at);
         let wait = due.map_or(NAP, |at| at.since(clock.now())).min(NAP);
         let tick_at = (Instant::now() + wait).max(tick_after);
-        let flush_at = flushed + FLUSH;
+        let quiet = desk.engine.unflushed() > 0;
+        let flush_at = if quiet { (quiet_since + QUIET).min(flushed + FLUSH) } else { flushed + FLUSH };
         tokio::select! {
             biased;
             given = commands.recv_many(CHUNK) => {
@@ -68,6 +73,7 @@ pub(crate) async fn run(
                 if taken.is_empty() {
                     break;
                 }
+                quiet_since = Instant::now();
                 for record in taken {
                     apply(&mut desk, record).await;
                     if desk.weight() >= ROWS {
@@ -85,7 +91,7 @@ pub(crate) async fn run(
             }
             () = closed(&mut shutdown) => break,
         }
-        let flush = flushed.elapsed() >= FLUSH;
+        let flush = Instant::now() >= flush_at;
         desk.commit(flush).await?;
         if flush {
             flushed = Instant::now();

@@ -52,10 +52,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// 50 cycles with seed 7, 4 senders, 1,000 alerts/s.
+    /// 50 cycles with seed 7, 8 senders, 1,500 alerts/s.
     #[must_use]
     pub fn new(quell: PathBuf) -> Self {
-        Options { quell, cycles: 50, seed: 7, data_dir: None, senders: 4, rate: 1_000, least_acknowledged: 1_000 }
+        Options { quell, cycles: 50, seed: 7, data_dir: None, senders: 8, rate: 1_500, least_acknowledged: 1_000 }
     }
 }
 

@@ -123,11 +123,14 @@ pub async fn caught_up(connection: &mut Connection, patience: Duration) -> Resul
         let response = connection.get("/metrics").await?;
         let lag = metric(&response.text(), "quell_log_lag_records").context("quell_log_lag_records is missing")?;
         let first = *first.get_or_insert(lag);
-        if lag == 0.0 {
+        // Repeats are counted at once and written a little later.
+        let unflushed =
+            metric(&response.text(), "quell_alerts_unflushed").context("quell_alerts_unflushed is missing")?;
+        if lag == 0.0 && unflushed == 0.0 {
             return Ok(first);
         }
         if begun.elapsed() > patience {
-            bail!("{lag} records are still undecided after {patience:?}");
+            bail!("{lag} records are still undecided, {unflushed} alerts unwritten after {patience:?}");
         }
         sleep(LOOK).await;
     }
