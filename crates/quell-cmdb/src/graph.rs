@@ -115,6 +115,15 @@ impl Graph {
         self.dependencies.neighbors_slice(ix.0)
     }
 
+    /// The alternatives this CI depends on (its replicas, as a rule), each with a number that those of one group share.
+    pub fn alternatives_of(&self, ix: CiIx) -> impl Iterator<Item = (CiIx, u32)> {
+        let ties = self.dependencies.neighbors_slice(ix.0).iter().zip(self.dependencies.edges_slice(ix.0));
+        ties.filter_map(|(&dependency, &tie)| match tie {
+            Tie::Hard => None,
+            Tie::Alternative(group) => Some((CiIx(dependency), group)),
+        })
+    }
+
     /// The CIs that depend on this one directly.
     #[must_use]
     pub fn dependents_of(&self, ix: CiIx) -> &[u32] {

@@ -71,15 +71,15 @@ fn explain(graph: &Graph, shared: &Shared) -> Reason {
     let (mine, theirs) = (u64::from(shared.hops), u64::from(shared.claim.hops));
     match (mine, theirs) {
         (0, 0) => Reason::new("same_ci", "same CI {ci} as an alert {apart_seconds} s before").text("ci", suspect),
-        (hops, 0) => Reason::new("depends_on", "depends over {hops} hops on {dependency}, alerting {apart_seconds} s before")
+        (hops, 0) => Reason::new("depends_on", "depends on {dependency} (distance {hops}), alerting {apart_seconds} s before")
             .text("dependency", suspect)
             .count("hops", hops),
-        (0, hops) => Reason::new("dependency_of", "{dependent}, alerting {apart_seconds} s before, depends on it over {hops} hops")
+        (0, hops) => Reason::new("dependency_of", "{dependent}, alerting {apart_seconds} s before, depends on it (distance {hops})")
             .text("dependent", member)
             .count("hops", hops),
         (mine, theirs) => Reason::new(
             "shared_dependency",
-            "hangs like {other}, alerting {apart_seconds} s before, on {dependency} ({hops} and {other_hops} hops; {fan_in} CIs do)",
+            "hangs like {other}, alerting {apart_seconds} s before, on {dependency} (distances {hops} and {other_hops}; {fan_in} CIs do)",
         )
         .text("dependency", suspect)
         .text("other", member)

@@ -1,7 +1,8 @@
 //! Localisation: which CI is probably at fault, and what speaks for and against it.
 //!
 //! A first version: a suspect is the likelier the more of the alerting CIs hang on it, the fewer of its dependents are
-//! silent, if it alerts itself, and if it did so first. Absent on purpose: rarity, changes, magnitudes, history; their
+//! silent, if it alerts itself, and if it did so first; one whose replicas fail together explains them too, though it
+//! depends on them and not they on it: what they share is what was deployed. Absent on purpose: rarity, changes, magnitudes, history; their
 //! place is here.
 
 use std::collections::BTreeMap;
@@ -14,12 +15,18 @@ use crate::suspects::Suspects;
 /// How many causes an incident names at most.
 const NAMED: usize = 5;
 
+/// How strongly a CI explains its replicas when several of them alert at once.
+const PARTS: f64 = 0.5;
+
+/// Scores are raised to this power before they share the belief: twice the score is far more than twice as likely.
+const SHARPNESS: i32 = 3;
+
 /// A cause below this share of the belief is not worth naming.
 const LEAST_SHARE: f64 = 0.05;
 
 /// Belief that none of the candidates is at fault, in the unit of a candidate's score: what keeps a lone weak candidate
 /// from looking certain.
-const DOUBT: f64 = 0.15;
+const DOUBT: f64 = 0.2;
 
 /// How much less likely a CI is at fault that raised no alert itself: monitors have gaps, but fewer gaps than eyes.
 const SILENT: f64 = 0.45;
@@ -47,6 +54,8 @@ struct Tally {
     explained: f64,
     /// How many alerting CIs do, itself not counted.
     dependents: u32,
+    /// How many of its replicas do, where several of one group do.
+    parts: u32,
 }
 
 /// Ranks the suspects of `members` (ordered by CI). Empty when there is none.
@@ -67,16 +76,21 @@ pub(crate) fn locate(
             tally.dependents += u32::from(suspect.hops > 0);
         }
     }
+    for member in members {
+        let tally = tallies.entry(member.ci).or_default();
+        tally.parts = failing_parts(graph, members, member.ci);
+        tally.explained += PARTS * f64::from(tally.parts);
+    }
     let mut ranked: Vec<(f64, CiIx, Tally)> = tallies
         .into_iter()
         .map(|(ci, tally)| {
             let own = members.binary_search_by_key(&ci, |member| member.ci).ok().map(|at| members[at]);
             let fan_in = f64::from(suspects.fan_in(graph, ci, max_hops));
-            (score(tally, members.len(), own, first, fan_in), ci, tally)
+            (score(tally, members.len(), own, first, fan_in).powi(SHARPNESS), ci, tally)
         })
         .collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let total: f64 = ranked.iter().map(|(score, ..)| score).sum::<f64>() + DOUBT;
+    let total: f64 = ranked.iter().map(|(score, ..)| score).sum::<f64>() + DOUBT.powi(SHARPNESS);
     ranked
         .into_iter()
         .take(NAMED)
@@ -90,10 +104,21 @@ pub(crate) fn locate(
         .collect()
 }
 
+/// How many replicas of a CI alert, counting only groups of which several do.
+fn failing_parts(graph: &Graph, members: &[Member], ci: CiIx) -> u32 {
+    let mut groups: BTreeMap<u32, u32> = BTreeMap::new();
+    for (part, group) in graph.alternatives_of(ci) {
+        if members.binary_search_by_key(&part, |member| member.ci).is_ok() {
+            *groups.entry(group).or_default() += 1;
+        }
+    }
+    groups.into_values().filter(|&alerting| alerting > 1).sum()
+}
+
 /// share of the alerting CIs explained × √(share of its dependents that alert, silent ones at a tenth) × own alert × onset
 fn score(tally: Tally, members: usize, own: Option<Member>, first: Timestamp, fan_in: f64) -> f64 {
     let explained = tally.explained / f64::from(u32::try_from(members).unwrap_or(u32::MAX));
-    let alerting = f64::from(tally.dependents) + f64::from(u8::from(own.is_some()));
+    let alerting = f64::from(tally.dependents + tally.parts) + f64::from(u8::from(own.is_some()));
     let silent = (fan_in - f64::from(tally.dependents)).max(0.0);
     let coverage = alerting / (alerting + SILENT_DEPENDENT * silent);
     let onset = own.map_or(SILENT, |own| {
@@ -111,6 +136,10 @@ fn evidence(members: usize, tally: Tally, own: Option<Member>, first: Timestamp,
                 .count("dependents", u64::from(tally.dependents))
                 .count("alerting", members as u64),
         );
+    }
+    if tally.parts > 0 {
+        let reason = Reason::new("parts", "{parts} of its replicas alert at once");
+        evidence.push(reason.count("parts", u64::from(tally.parts)));
     }
     match own {
         Some(own) if own.since <= first => {

@@ -44,6 +44,41 @@ fn a_silent_switch_is_named_when_all_that_hangs_on_it_alerts() {
 }
 
 #[test]
+fn replicas_that_fail_together_without_a_shared_dependency_point_at_what_they_are_replicas_of() {
+    check(
+        "**api>api1/r **api>api2/r **api>api3/r api1>h1 api2>h2 api3>h3 **web>api",
+        &[
+            (0, alert("RolloutStuck", "api")),
+            (1, alert("CrashLooping", "api1")),
+            (1, alert("CrashLooping", "api2")),
+            (2, alert("CrashLooping", "api3")),
+            (3, alert("HighErrorRate", "web")),
+        ],
+        &[
+            "INC-1 open [RolloutStuck@api CrashLooping@api1 CrashLooping@api2 CrashLooping@api3 HighErrorRate@web] <- api",
+        ],
+    );
+}
+
+#[test]
+fn a_database_beneath_all_replicas_outweighs_what_they_are_replicas_of() {
+    check(
+        "**api>api1/r **api>api2/r **api>api3/r api1>db api2>db api3>db **web>api",
+        &[
+            (0, alert("Down", "db")),
+            (1, alert("CrashLooping", "api1")),
+            (1, alert("CrashLooping", "api2")),
+            (2, alert("CrashLooping", "api3")),
+            (2, alert("HighErrorRate", "api")),
+            (3, alert("HighErrorRate", "web")),
+        ],
+        &[
+            "INC-1 open [Down@db CrashLooping@api1 CrashLooping@api2 CrashLooping@api3 HighErrorRate@api HighErrorRate@web] <- db",
+        ],
+    );
+}
+
+#[test]
 fn unrelated_faults_at_the_same_minute_stay_apart() {
     check(
         "**a>db1 **b>db2",
