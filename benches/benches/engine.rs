@@ -82,6 +82,7 @@ fn engine(criterion: &mut Criterion) {
             next.next().map(|input| desk.step(at, input))
         });
     });
+    assert!(!desk.engine.take_folds().is_empty(), "nothing was folded: these were no repeats");
 
     storm(&mut group, &settings, &estate, &graph);
     group.finish();

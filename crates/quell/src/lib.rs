@@ -8,6 +8,8 @@ pub mod cli;
 pub mod clock;
 mod demo;
 mod desk;
+#[cfg(test)]
+mod desk_tests;
 mod gauges;
 mod intake;
 mod keeper;

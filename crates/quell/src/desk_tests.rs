@@ -1,0 +1,195 @@
+//! Remember, tell, let go, with a store that fails when it is told to. Absent on purpose: the real loop and the real
+//! log; processes are tortured elsewhere.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use prometheus::Registry;
+use quell_api::ports::Live;
+use quell_domain::{
+    Alert, AlertId, ArtefactKind, Command, CommandKind, Digest, Fingerprint, Incident, IncidentId, Input, Moment,
+    Position, Shard, Timestamp, Verdict,
+};
+use quell_engine::{Checkpoint, Engine, Parked};
+use quell_formats::{alertmanager, settings};
+use quell_log::embedded::LogState;
+use quell_store::contract::Answer;
+use quell_store::{
+    AlertQuery, Change, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions, Restored,
+    SqliteStore, Store, StoreError,
+};
+use tokio::sync::watch;
+
+use crate::artefacts::Shelf;
+use crate::desk::Desk;
+use crate::gauges::Gauges;
+use crate::live::Published;
+
+/// How a commit fails.
+#[derive(Clone, Copy)]
+enum Failure {
+    Full,
+    Fenced,
+}
+
+/// A store whose first commits fail.
+struct Flaky {
+    inner: SqliteStore,
+    failure: Failure,
+    left: AtomicU32,
+}
+
+macro_rules! pass_on {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $out:ty;)*) => {
+        $(fn $name(&self, $($arg: $kind),*) -> Answer<'_, $out> { self.inner.$name($($arg),*) })*
+    };
+}
+
+impl Store for Flaky {
+    fn commit<'a>(&'a self, commit: Commit<'a>, sinks: &'a [String]) -> Answer<'a, Committed> {
+        let fail = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        match (fail, self.failure) {
+            (false, _) => self.inner.commit(commit, sinks),
+            (true, Failure::Full) => Box::pin(async { Err(StoreError::DiskFull { operation: "commit" }) }),
+            (true, Failure::Fenced) => {
+                let epoch = commit.epoch;
+                Box::pin(async move { Err(StoreError::Fenced { operation: "commit", epoch }) })
+            }
+        }
+    }
+
+    fn put_artefact<'a>(&'a self, kind: ArtefactKind, digest: Digest, bytes: &'a [u8]) -> Answer<'a, ()> {
+        self.inner.put_artefact(kind, digest, bytes)
+    }
+
+    fn due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>> {
+        self.inner.due(sink, now, limit)
+    }
+
+    fn delivered<'a>(&'a self, id: &'a str, at: Timestamp) -> Answer<'a, ()> {
+        self.inner.delivered(id, at)
+    }
+
+    fn failed<'a>(&'a self, id: &'a str, at: Timestamp, why: &'a str, retry: Option<Duration>) -> Answer<'a, ()> {
+        self.inner.failed(id, at, why, retry)
+    }
+
+    pass_on! {
+        take_over(shard: Shard) -> Restored;
+        artefact(kind: ArtefactKind, digest: Digest) -> Option<Vec<u8>>;
+        position(shard: Shard) -> (Positions, Checkpoint);
+        incidents(shard: Shard, query: IncidentQuery) -> Page<Incident, IncidentId>;
+        incident(shard: Shard, id: IncidentId, alerts: u32) -> Option<IncidentDetail>;
+        alerts(shard: Shard, query: AlertQuery) -> Page<Alert, AlertId>;
+        episodes(shard: Shard, fingerprint: Fingerprint, through: Position) -> Vec<Alert>;
+        parked_of(shard: Shard, position: Position) -> Vec<Parked>;
+        parked(shard: Shard, limit: u32) -> Vec<Parked>;
+        changes_since(shard: Shard, number: u64, limit: u32) -> Vec<Change>;
+        forget_before(shard: Shard, before: Timestamp) -> u64;
+    }
+}
+
+/// A desk over a new store whose first `failures` commits fail.
+async fn desk(name: &str, failure: Failure, failures: u32) -> Desk {
+    let folder = std::env::temp_dir().join(format!("quell-desk-{name}-{}", std::process::id()));
+    // Left behind by a run that was killed.
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
+    let inner = SqliteStore::open(&folder.join("store.db")).await.expect("a new store opens");
+    let store: Arc<dyn Store> = Arc::new(Flaky { inner, failure, left: AtomicU32::new(failures) });
+    let settings = settings::compile(&settings::shipped()).expect("the shipped files hold together").settings;
+    let epoch = store.take_over(Shard::FIRST).await.expect("a new store is free").epoch;
+    // The channel's other end may go: the log of these tests stays open.
+    let (_, log) = watch::channel(LogState::Open);
+    Desk {
+        shard: Shard::FIRST,
+        epoch,
+        engine: Engine::new(Shard::FIRST, Arc::new(settings)),
+        store,
+        shelf: Arc::new(Shelf::default()),
+        published: Arc::new(Published::new(log)),
+        gauges: Arc::new(Gauges::new(&Registry::new()).expect("a new registry has no metrics")),
+        sinks: vec!["pager".to_owned()],
+        commands: Position::START,
+        pending: quell_engine::Effects::default(),
+        forced: false,
+        folds: Vec::new(),
+        folded: Position::START,
+    }
+}
+
+fn moment(position: u64) -> Moment {
+    Moment { position: Position(position), received_at: Timestamp::from_seconds(1_800_000_000) }
+}
+
+fn firing() -> Input {
+    Input::Alerts(alertmanager::decode_api(br#"[{"labels":{"alertname":"Down","instance":"db-1"}}]"#))
+}
+
+#[tokio::test(start_paused = true)]
+async fn inv_5_nothing_is_told_before_it_is_remembered() {
+    let mut desk = desk("told", Failure::Full, 3).await;
+    let published = Arc::clone(&desk.published);
+    let mut changes = published.changes();
+    desk.apply(moment(1), &firing()).await;
+    published.appended(Position(1));
+    {
+        let mut commit: BoxFuture<'_, anyhow::Result<()>> = Box::pin(desk.commit(false));
+        // The first attempts fail: nothing may have been said, and the record still counts as undecided.
+        let waiting = tokio::time::timeout(Duration::from_millis(60), &mut commit).await;
+        assert!(waiting.is_err(), "the store was full and the commit is done");
+        assert!(changes.try_recv().is_err());
+        assert_eq!(published.lag(), 1);
+        assert!(published.health().degraded.iter().any(|text| text.contains("store")));
+        commit.await.expect("the store has room again");
+    }
+    assert_eq!(changes.try_recv().expect("told").incident.to_string(), "INC-1");
+    assert_eq!((published.lag(), published.health().degraded), (0, vec![]));
+    // The database's own threads are waited for in real time.
+    tokio::time::resume();
+    let due = desk.store.due("pager", Timestamp::MAX, 10).await.expect("readable");
+    assert_eq!(due.len(), 1, "one notice for the one sink, however often the commit was tried");
+}
+
+#[tokio::test]
+async fn a_shard_taken_over_by_another_stops_the_writer() {
+    let mut desk = desk("fenced", Failure::Fenced, 1).await;
+    desk.apply(moment(1), &firing()).await;
+    let error = desk.commit(false).await.expect_err("the epoch is another's");
+    assert!(format!("{error:#}").contains("epoch"), "{error:#}");
+    assert!(desk.published.changes().try_recv().is_err());
+}
+
+#[tokio::test]
+async fn repeats_alone_commit_nothing_until_they_are_flushed() {
+    let mut desk = desk("repeats", Failure::Full, 0).await;
+    for position in 1..=100 {
+        desk.apply(moment(position), &firing()).await;
+        desk.commit(false).await.expect("the store works");
+    }
+    let (positions, _) = desk.store.position(Shard::FIRST).await.expect("readable");
+    assert_eq!((positions.applied, positions.folded), (Position(1), Position::START));
+    assert_eq!(desk.published.lag(), 0);
+    desk.commit(true).await.expect("the store works");
+    let (positions, _) = desk.store.position(Shard::FIRST).await.expect("readable");
+    assert_eq!((positions.applied, positions.folded), (Position(100), Position(100)));
+    let query = AlertQuery { limit: 10, ..AlertQuery::default() };
+    let alerts = desk.store.alerts(Shard::FIRST, query).await.expect("readable").items;
+    assert_eq!(alerts.iter().map(|alert| alert.count).collect::<Vec<_>>(), [100]);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_command_is_answered_after_it_is_remembered() {
+    let mut desk = desk("command", Failure::Full, 0).await;
+    desk.apply(moment(1), &firing()).await;
+    let incident = IncidentId { shard: 0, number: 1 };
+    let command = Command { incident, actor: "ana".into(), kind: CommandKind::Acknowledge };
+    desk.command(moment(1), &Input::Command(command));
+    assert_eq!(desk.published.verdict(Position(1), Duration::from_millis(1)).await, None);
+    desk.commit(false).await.expect("the store works");
+    assert_eq!(desk.published.verdict(Position(1), Duration::from_secs(1)).await, Some(Verdict::Done));
+    let detail = desk.store.incident(Shard::FIRST, incident, 10).await.expect("readable").expect("there");
+    assert_eq!(detail.incident.acknowledged_by.as_deref(), Some("ana"));
+}
