@@ -65,6 +65,31 @@ async fn of_several_versions_the_last_is_written(store: &dyn Store) {
     assert_eq!((snapshot.alerts, snapshot.incidents), (vec![third], vec![later]));
 }
 
+async fn reasons_are_kept_when_a_later_version_gives_none(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let bare = |id| {
+        let mut later = alert(id);
+        (later.binding, later.unbound, later.membership, later.count) = (None, None, None, 9);
+        later
+    };
+    let (mut bound, mut unbound) = (alert(1), alert(2));
+    bound.unbound = None;
+    (unbound.binding, unbound.unbound) = (None, Some(reason("no_match")));
+    // In one commit, and over two.
+    let alerts = vec![put(bound.clone()), put(bare(1)), put(unbound.clone())];
+    writer.commit(Effects { alerts, ..Effects::default() }).await;
+    writer.commit(Effects { alerts: vec![put(bare(2))], ..Effects::default() }).await;
+    (bound.count, unbound.count) = (9, 9);
+    assert_eq!(restored(store).await.snapshot.alerts, [bound.clone(), unbound]);
+    // A binding and the reason for having none replace each other.
+    let (mut writer, _) = Writer::take_over(store).await;
+    let mut lost = bare(1);
+    lost.unbound = Some(reason("no_topology"));
+    writer.commit(Effects { alerts: vec![put(lost.clone())], ..Effects::default() }).await;
+    lost.membership = bound.membership;
+    assert_eq!(restored(store).await.snapshot.alerts[0], lost);
+}
+
 async fn many_rows_are_all_written(store: &dyn Store) {
     let (mut writer, _) = Writer::take_over(store).await;
     let alerts: Vec<_> = (1..=1_300).map(alert).collect();
@@ -325,6 +350,7 @@ contract!(
         a_new_store_is_empty,
         what_is_committed_is_restored,
         of_several_versions_the_last_is_written,
+        reasons_are_kept_when_a_later_version_gives_none,
         many_rows_are_all_written,
         a_flush_folds_and_moves_its_position,
         a_fenced_writer_changes_nothing,

@@ -100,6 +100,8 @@ fn beneath(room: &Room) -> Vec<&'static str> {
     for below in ROOMS.iter().filter(|below| room.ours.contains(&below.name)) {
         all.extend(beneath(below));
     }
+    all.sort_unstable();
+    all.dedup();
     all
 }
 
