@@ -2,7 +2,9 @@
 //!
 //! Absent on purpose: a limit in hops; a walk is bounded by what it visits.
 
-use quell_domain::{BlastRadius, ServiceAtRisk};
+use std::sync::Arc;
+
+use quell_domain::{BlastRadius, Ci, ServiceAtRisk};
 
 use crate::graph::{CiIx, Graph, Scratch, Step, Tie};
 
@@ -81,20 +83,41 @@ impl Graph {
         }
     }
 
-    fn services(&self, reached: &[Step]) -> Vec<ServiceAtRisk> {
-        let mut services: Vec<CiIx> =
-            reached.iter().map(|step| CiIx(step.ci)).filter(|&ix| self.ci(ix).is_service()).collect();
-        // CIs are numbered by id, so the index breaks ties by id.
-        services.sort_unstable_by_key(|&ix| (std::cmp::Reverse(self.ci(ix).criticality), ix));
-        services.into_iter().map(|ix| self.service(ix)).collect()
+    fn services(&self, reached: &[Step]) -> Vec<Arc<ServiceAtRisk>> {
+        let mut found: Vec<u32> = reached.iter().filter_map(|step| self.service_of(CiIx(step.ci))).collect();
+        // Services are numbered in the order they are listed.
+        found.sort_unstable();
+        found.into_iter().map(|at| Arc::clone(&self.services[at as usize])).collect()
     }
 
-    /// A CI as a service at risk.
+    /// A CI as a service at risk, if it is one.
     #[must_use]
-    pub fn service(&self, ix: CiIx) -> ServiceAtRisk {
-        let ci = self.ci(ix);
-        ServiceAtRisk { ci: ci.id.clone(), name: ci.name.clone(), criticality: ci.criticality, owner: ci.owner.clone() }
+    pub fn service(&self, ix: CiIx) -> Option<&Arc<ServiceAtRisk>> {
+        self.service_of(ix).map(|at| &self.services[at as usize])
     }
+
+    fn service_of(&self, ix: CiIx) -> Option<u32> {
+        Some(self.service_of[ix.at()]).filter(|&at| at != NO_SERVICE)
+    }
+}
+
+/// What [`Graph::service_of`] says of a CI that is none.
+pub(crate) const NO_SERVICE: u32 = u32::MAX;
+
+/// Every service of a topology, the most critical first, then by id, and for each CI which of them it is.
+pub(crate) fn number_services(cis: &[Ci]) -> (Vec<Arc<ServiceAtRisk>>, Vec<u32>) {
+    let mut order: Vec<usize> = (0..cis.len()).filter(|&at| cis[at].is_service()).collect();
+    // CIs stand in the order of their ids.
+    order.sort_by_key(|&at| (std::cmp::Reverse(cis[at].criticality), at));
+    let mut service_of = vec![NO_SERVICE; cis.len()];
+    for (number, &at) in (0..).zip(&order) {
+        service_of[at] = number;
+    }
+    let service = |at: usize| {
+        let Ci { id, name, criticality, owner, .. } = &cis[at];
+        Arc::new(ServiceAtRisk { ci: id.clone(), name: name.clone(), criticality: *criticality, owner: owner.clone() })
+    };
+    (order.into_iter().map(service).collect(), service_of)
 }
 
 #[cfg(test)]

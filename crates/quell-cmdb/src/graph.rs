@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use petgraph::csr::Csr;
-use quell_domain::{Ci, CiId, Topology};
+use quell_domain::{Ci, CiId, ServiceAtRisk, Topology};
 
+use crate::blast::number_services;
 use crate::names::Names;
 
 /// A CI's index in one [`Graph`]; meaningless in another. CIs are numbered by id.
@@ -41,6 +43,10 @@ pub(crate) struct Group {
 pub struct Graph {
     topology: Topology,
     names: Names,
+    /// Every service, the most critical first, then by id.
+    pub(crate) services: Vec<Arc<ServiceAtRisk>>,
+    /// Which of them a CI is.
+    pub(crate) service_of: Vec<u32>,
     pub(crate) groups: Vec<Group>,
     /// dependent → dependency
     pub(crate) dependencies: Csr<(), Tie>,
@@ -69,8 +75,9 @@ impl Graph {
         let mut reversed: Vec<(u32, u32, Tie)> = ties.iter().map(|&(from, to, tie)| (to, from, tie)).collect();
         reversed.sort_unstable_by_key(|&(from, to, _)| (from, to));
         let names = Names::new(topology.cis());
+        let (services, service_of) = number_services(topology.cis());
         let (dependencies, dependents) = (csr(nodes, &ties), csr(nodes, &reversed));
-        Graph { topology, names, groups, dependencies, dependents }
+        Graph { topology, names, services, service_of, groups, dependencies, dependents }
     }
 
     /// The topology it was made from.

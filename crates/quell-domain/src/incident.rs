@@ -3,6 +3,7 @@
 //! Absent on purpose: when to open, update or resolve one; the engine decides that.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::ci::{CiId, Criticality};
 use crate::ids::{IncidentId, Position};
@@ -105,8 +106,9 @@ pub struct ServiceAtRisk {
 pub struct BlastRadius {
     /// How many CIs, the faulty ones not counted.
     pub cis: u64,
-    /// The services among them, the most critical first, then by id.
-    pub services: Vec<ServiceAtRisk>,
+    /// The services among them, the most critical first, then by id. Shared, because a large graph hands out the same
+    /// ones again and again.
+    pub services: Vec<Arc<ServiceAtRisk>>,
     /// True when the walk stopped at its cost limit, so that there may be more.
     pub partial: bool,
 }

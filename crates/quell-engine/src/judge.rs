@@ -3,6 +3,7 @@
 //! Absent on purpose: how suspects are ranked (`locate`) and how far a failure reaches (`quell-cmdb`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use quell_cmdb::{Blast, CiIx};
 use quell_domain::{
@@ -97,10 +98,12 @@ impl Engine {
         let limit = usize::try_from(self.settings.limits.walk_cis).unwrap_or(usize::MAX);
         let Blast { dependents: _, mut radius } = self.graph.blast_in(&mut self.scratch, &failing, limit);
         radius.cis += alerting.clone().count() as u64;
-        let already = alerting.filter(|&ci| self.graph.ci(ci).is_service()).map(|ci| self.graph.service(ci));
-        radius.services.extend(already);
-        let rank = |service: &ServiceAtRisk| (std::cmp::Reverse(service.criticality), service.ci.clone());
-        radius.services.sort_by_cached_key(rank);
+        // The walk's own are in order already; only these few have to find their place.
+        for service in alerting.filter_map(|ci| self.graph.service(ci)) {
+            let rank = |service: &Arc<ServiceAtRisk>| (std::cmp::Reverse(service.criticality), service.ci.clone());
+            let at = radius.services.partition_point(|other| rank(other) < rank(service));
+            radius.services.insert(at, Arc::clone(service));
+        }
         radius
     }
 

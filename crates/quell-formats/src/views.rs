@@ -309,7 +309,7 @@ pub fn timeline_json(entry: &TimelineEntry) -> TimelineJson {
 #[must_use]
 pub fn blast_json(blast: &BlastRadius) -> BlastJson {
     let BlastRadius { cis, services, partial } = blast;
-    BlastJson { cis: *cis, services: services.iter().map(service_json).collect(), partial: *partial }
+    BlastJson { cis: *cis, services: services.iter().map(|service| service_json(service)).collect(), partial: *partial }
 }
 
 /// A probable cause.

@@ -67,12 +67,15 @@ fn incident() -> Incident {
         causes: vec![Cause { ci: CiId::new("db"), score: 2.0 / 3.0, evidence: vec![reason()] }],
         blast_radius: BlastRadius {
             cis: 5,
-            services: vec![ServiceAtRisk {
-                ci: CiId::new("shop"),
-                name: "The shop".into(),
-                criticality: Criticality::Critical,
-                owner: Some("team-shop".into()),
-            }],
+            services: vec![
+                ServiceAtRisk {
+                    ci: CiId::new("shop"),
+                    name: "The shop".into(),
+                    criticality: Criticality::Critical,
+                    owner: Some("team-shop".into()),
+                }
+                .into(),
+            ],
             partial: false,
         },
         review_at: None,

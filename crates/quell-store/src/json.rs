@@ -2,6 +2,7 @@
 //! Absent on purpose: any promise to the outside; the API has forms of its own.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use quell_domain::{BlastRadius, Cause, CiId, Criticality, Fact, Labels, Reason, ServiceAtRisk, Timestamp};
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
@@ -166,8 +167,8 @@ struct StoredBlast {
 /// Writes a blast radius.
 pub(crate) fn write_blast(blast: &BlastRadius) -> String {
     let BlastRadius { cis, services, partial } = blast;
-    let service = |service: &ServiceAtRisk| {
-        let ServiceAtRisk { ci, name, criticality, owner } = service;
+    let service = |service: &Arc<ServiceAtRisk>| {
+        let ServiceAtRisk { ci, name, criticality, owner } = &**service;
         (ci.as_str().to_owned(), name.clone(), *criticality as u8, owner.clone())
     };
     write(&StoredBlast { cis: *cis, services: services.iter().map(service).collect(), partial: *partial })
@@ -179,7 +180,7 @@ pub(crate) fn read_blast(text: &str) -> Result<BlastRadius, String> {
     let service = |(ci, name, criticality, owner): (String, String, u8, Option<String>)| {
         let criticality = Criticality::ALL.into_iter().find(|known| *known as u8 == criticality);
         let criticality = criticality.ok_or_else(|| "a criticality is unknown".to_owned())?;
-        Ok(ServiceAtRisk { ci: CiId::new(&ci), name, criticality, owner })
+        Ok(Arc::new(ServiceAtRisk { ci: CiId::new(&ci), name, criticality, owner }))
     };
     let services = services.into_iter().map(service).collect::<Result<_, String>>()?;
     Ok(BlastRadius { cis, services, partial })

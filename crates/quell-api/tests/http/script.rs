@@ -315,7 +315,7 @@ pub(crate) fn incident(number: u64, state: IncidentState) -> IncidentDetail {
         alerts: 1,
         firing: 1,
         causes: vec![Cause { ci: CiId::new(NASTY), score: 0.75, evidence: vec![why()] }],
-        blast_radius: BlastRadius { cis: 3, services: vec![service], partial: true },
+        blast_radius: BlastRadius { cis: 3, services: vec![service.into()], partial: true },
         review_at: None,
         transitions: 1,
     };

@@ -1,6 +1,6 @@
 //! The torture run: quell under load is killed with SIGKILL, again and again, and must lose nothing it acknowledged.
 //!
-//! [`oracle`] remembers what was promised, [`driver`] sends, [`server`] starts and kills, [`check`] compares. Absent on
+//! `oracle` remembers what was promised, `driver` sends, `server` starts and kills, `check` compares. Absent on
 //! purpose: disk and network faults (tests of their own), and any process that this run did not start.
 
 mod check;

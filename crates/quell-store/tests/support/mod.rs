@@ -110,7 +110,7 @@ pub(crate) fn incident(number: u64) -> Incident {
         alerts: 5,
         firing: 4,
         causes: vec![cause("db-1", 0.9), cause("switch-1", 1.0 / 3.0)],
-        blast_radius: BlastRadius { cis: 12, services: vec![service], partial: true },
+        blast_radius: BlastRadius { cis: 12, services: vec![service.into()], partial: true },
         review_at: Some(at(14)),
         transitions: 6,
     }
