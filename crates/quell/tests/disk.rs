@@ -1,0 +1,185 @@
+//! A disk that fills up and a disk that fails: nothing is acknowledged that is not there afterwards.
+//!
+//! Absent on purpose: crashes; the torture has those.
+
+mod support {
+    pub(crate) mod process;
+}
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use reqwest::StatusCode;
+use support::process::{Process, alerts, numbers, serve};
+use tokio::io::AsyncBufReadExt;
+use tokio::process::{Child, Command};
+
+fn fresh_folder(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// A small disk of its own, which only this test's processes see. It is gone with the process that holds it.
+struct SmallDisk {
+    holder: Child,
+    place: PathBuf,
+}
+
+impl SmallDisk {
+    async fn new(place: PathBuf, size: &str) -> anyhow::Result<SmallDisk> {
+        let mut command = Command::new("unshare");
+        command.arg("--mount");
+        if !is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        let script = "mount -t tmpfs -o size=$1 quell-test \"$0\" && echo mounted && exec cat";
+        command.args(["sh", "-c", script]).arg(&place).arg(size);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut holder = command.spawn().context("start unshare")?;
+        let mut said = String::new();
+        let out = holder.stdout.as_mut().context("its output is piped")?;
+        tokio::io::BufReader::new(out).read_line(&mut said).await?;
+        ensure!(said.trim() == "mounted", "a small disk cannot be mounted here: unshare said {said:?}");
+        Ok(SmallDisk { holder, place })
+    }
+
+    fn id(&self) -> anyhow::Result<u32> {
+        self.holder.id().context("the holder has ended")
+    }
+
+    /// How the test itself reaches it.
+    fn path(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let inside = self.place.strip_prefix("/").unwrap_or(&self.place);
+        Ok(Path::new("/proc").join(self.id()?.to_string()).join("root").join(inside).join(name))
+    }
+
+    /// Starts quell with its data there.
+    async fn quell(&self, log: &Path) -> anyhow::Result<Process> {
+        let id = self.id()?.to_string();
+        let mut before = vec!["nsenter", "--target", id.as_str(), "--mount"];
+        if !is_root() {
+            before.push("--user");
+        }
+        before.push("--");
+        Process::start(serve(&before, &self.place.join("data")), log).await
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|text| text.contains("\nUid:\t0\t"))
+}
+
+/// Waits until `look` is true.
+async fn until(
+    what: &str,
+    within: Duration,
+    mut look: impl AsyncFnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    while !look().await.unwrap_or(false) {
+        ensure!(begun.elapsed() < within, "{what}: not within {within:?}");
+        ticks.tick().await;
+    }
+    Ok(())
+}
+
+async fn check_all_there(quell: &Process, acknowledged: &[u64]) -> anyhow::Result<()> {
+    until("everything decided", Duration::from_secs(20), async || quell.is_done().await).await?;
+    let there = quell.list("/api/v1/alerts?state=all").await?;
+    let found = numbers(&there);
+    let mut once = found.clone();
+    once.dedup();
+    ensure!(once == found, "an alert is there twice");
+    let missing: Vec<&u64> = acknowledged.iter().filter(|n| found.binary_search(n).is_err()).collect();
+    ensure!(missing.is_empty(), "acknowledged and lost: {missing:?}");
+    let ended = there.iter().filter(|alert| alert["state"] != "firing").count();
+    ensure!(ended == 0, "{ended} alerts ended by mistake");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_said_and_survived() -> anyhow::Result<()> {
+    let folder = fresh_folder("disk-full")?;
+    let place = folder.join("disk");
+    std::fs::create_dir(&place)?;
+    let disk = SmallDisk::new(place, "24m").await?;
+    let filler = disk.path("filler")?;
+    std::fs::write(&filler, vec![1; 12 << 20])?;
+    let mut quell = disk.quell(&folder.join("quell.log")).await?;
+    let (mut next, mut acknowledged, mut refused) = (0, Vec::new(), 0);
+    while refused < 20 {
+        ensure!(next < 200_000, "the disk never filled up");
+        let batch = next..next + 100;
+        next += 100;
+        let asked = Instant::now();
+        let answer = quell.post("/api/v2/alerts", alerts(batch.clone())).await.context("an answer, not a hang")?;
+        ensure!(asked.elapsed() < Duration::from_secs(3), "answered after {:?}", asked.elapsed());
+        match answer.status() {
+            StatusCode::OK => acknowledged.extend(batch),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                ensure!(answer.headers().contains_key("retry-after"), "a 503 without Retry-After");
+                refused += 1;
+            }
+            other => bail!("answered {other}: {}", answer.text().await?),
+        }
+    }
+    ensure!(acknowledged.len() > 100, "nothing was acknowledged before");
+    let ready = quell.client.get(format!("{}/readyz", quell.url)).send().await?;
+    let (status, text) = (ready.status(), ready.text().await?);
+    ensure!(status == StatusCode::SERVICE_UNAVAILABLE && text.contains("full"), "/readyz says {status}: {text}");
+
+    std::fs::remove_file(&filler)?;
+    until("intake after there is room", Duration::from_secs(10), async || {
+        let ok = quell.post("/api/v2/alerts", alerts([next])).await?.status() == StatusCode::OK;
+        Ok(ok)
+    })
+    .await?;
+    acknowledged.push(next);
+    check_all_there(&quell, &acknowledged).await.context("without a restart")?;
+    quell.kill().await?;
+    let quell = disk.quell(&folder.join("quell.log")).await?;
+    check_all_there(&quell, &acknowledged).await.context("after a restart")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_fsync_ends_the_process_and_loses_nothing() -> anyhow::Result<()> {
+    let folder = fresh_folder("fsync-fails")?;
+    let strace = std::env::var("QUELL_STRACE").unwrap_or_else(|_| "strace".to_owned());
+    let inject = "inject=fsync,fdatasync:error=EIO:when=60+";
+    let before = [&strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", inject];
+    let log = folder.join("quell.log");
+    let data = folder.join("data");
+    let started = Process::start(serve(&before, &data), &log).await;
+    let mut quell = started.context("under strace; run `./dev test`, which fetches it")?;
+    let (mut next, mut acknowledged, mut refused) = (0, Vec::new(), 0);
+    while refused < 5 {
+        ensure!(next < 100_000, "no fsync failed");
+        let batch = next..next + 10;
+        next += 10;
+        let asked = Instant::now();
+        match quell.post("/api/v2/alerts", alerts(batch.clone())).await {
+            Ok(answer) if answer.status() == StatusCode::OK => {
+                ensure!(refused == 0, "acknowledged after an fsync had failed");
+                acknowledged.extend(batch);
+            }
+            Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => refused += 1,
+            Ok(answer) => bail!("answered {}", answer.status()),
+            // It is gone already.
+            Err(_) => refused = 5,
+        }
+        ensure!(asked.elapsed() < Duration::from_secs(3), "answered after {:?}", asked.elapsed());
+    }
+    ensure!(!acknowledged.is_empty(), "nothing was acknowledged before");
+    let status = quell.ended(Duration::from_secs(10)).await?;
+    let said = std::fs::read_to_string(&log)?;
+    ensure!(!status.success() && said.contains("disk"), "ended with {status}, having said:\n{said}");
+    let quell = Process::start(serve(&[], &data), &log).await?;
+    check_all_there(&quell, &acknowledged).await
+}

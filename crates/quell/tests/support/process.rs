@@ -1,0 +1,126 @@
+//! The program as a process that tests start in odd places, kill and start again.
+//!
+//! Absent on purpose: what is posted to it.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// How long it may take to start or to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A process of `quell serve`.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    /// Posts and gets, each within ten seconds.
+    pub(crate) client: reqwest::Client,
+    /// `http://127.0.0.1:PORT`.
+    pub(crate) url: String,
+}
+
+/// The program with what it always needs; `before` is put in front of it (a tracer, a namespace).
+pub(crate) fn serve(before: &[&str], data: &Path) -> Command {
+    let program = env!("CARGO_BIN_EXE_quell");
+    let mut words = before.iter().copied().chain([program, "serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+    let mut command = Command::new(words.next().unwrap_or(program));
+    command.args(words).arg(data).stdin(Stdio::null());
+    command
+}
+
+impl Process {
+    /// Starts it and waits for its address. What it says on the side goes to `log`.
+    pub(crate) async fn start(mut command: Command, log: &Path) -> anyhow::Result<Process> {
+        // Fails only when another test of this process was first, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let log = std::fs::File::options().create(true).append(true).open(log).context("open the log")?;
+        let mut child = command.stdout(Stdio::piped()).stderr(log).kill_on_drop(true).spawn().context("start quell")?;
+        let mut stdout = BufReader::new(child.stdout.take().context("quell's output is piped")?);
+        let mut line = String::new();
+        timeout(PATIENCE, stdout.read_line(&mut line)).await.context("quell did not become ready")??;
+        tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await });
+        let url = line.trim().strip_prefix("listening on ").with_context(|| format!("quell said {line:?}"))?.to_owned();
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+        Ok(Process { child, client, url })
+    }
+
+    /// Posts a body; the status it is answered with.
+    pub(crate) async fn post(&self, path: &str, body: String) -> reqwest::Result<reqwest::Response> {
+        let request = self.client.post(format!("{}{path}", self.url)).header("content-type", "application/json");
+        request.body(body).send().await
+    }
+
+    /// Gets a JSON document.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let answer = self.client.get(format!("{}{path}", self.url)).send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        if !status.is_success() {
+            bail!("GET {path}: {status}: {text}");
+        }
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Every item of a list, whatever its length.
+    pub(crate) async fn list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
+        let (mut all, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let mut page = self.get(&format!("{path}&limit=1000{cursor}")).await?;
+            all.extend(page["items"].as_array().cloned().unwrap_or_default());
+            match page["next"].take() {
+                Value::String(next) => cursor = format!("&cursor={next}"),
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    /// True when everything received is decided and written.
+    pub(crate) async fn is_done(&self) -> anyhow::Result<bool> {
+        let text = self.client.get(format!("{}/metrics", self.url)).send().await?.text().await?;
+        let zero = |name: &str| text.lines().any(|line| line == format!("{name} 0"));
+        Ok(zero("quell_log_lag_records") && zero("quell_alerts_unflushed"))
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
+        Ok(timeout(within, self.child.wait()).await.context("it goes on")??)
+    }
+
+    /// `kill -9`, and its end.
+    pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
+    /// `kill -TERM`.
+    pub(crate) async fn terminate(&self) -> anyhow::Result<()> {
+        let id = self.child.id().context("it has ended")?.to_string();
+        let status = Command::new("kill").args(["-TERM", &id]).status().await?;
+        if status.success() { Ok(()) } else { bail!("kill -TERM {id} failed") }
+    }
+}
+
+/// A body of alerts that are told apart by their label `n`.
+pub(crate) fn alerts(numbers: impl IntoIterator<Item = u64>) -> String {
+    let alert = |n: u64| {
+        format!(
+            r#"{{"labels":{{"alertname":"Disk{}","instance":"host-{}","n":"{n}","severity":"warning"}},"annotations":{{"summary":"{}"}}}}"#,
+            n % 7,
+            n % 50,
+            format!("alert {n} is about something that is described at some length").repeat(4),
+        )
+    };
+    format!("[{}]", numbers.into_iter().map(alert).collect::<Vec<_>>().join(","))
+}
+
+/// The label `n` of alerts as the API lists them, in order.
+pub(crate) fn numbers(alerts: &[Value]) -> Vec<u64> {
+    let mut all: Vec<u64> = alerts.iter().filter_map(|alert| alert["labels"]["n"].as_str()?.parse().ok()).collect();
+    all.sort_unstable();
+    all
+}
