@@ -29,6 +29,9 @@ struct Told {
     /// Firing: when it expires. Not firing: when it ended.
     ends_at: Option<Timestamp>,
     timed_out: bool,
+    /// The sender may have sent it before what it sent last, and says enough to tell. PagerDuty's contract has no such
+    /// thing: there a trigger after a resolve is a new alert, whatever its time.
+    may_be_late: bool,
 }
 
 impl Engine {
@@ -47,7 +50,7 @@ impl Engine {
             });
         }
         for (ordinal, item) in (0..).zip(batch.items()) {
-            let told = self.told(moment, item);
+            let told = self.told(moment, batch.source, item);
             match self.alerts.latest(item.fingerprint) {
                 Some(slot) if self.repeat(moment, batch, item, told, slot) => {
                     self.turn.effects.disposed.deduplicated += 1;
@@ -71,12 +74,12 @@ impl Engine {
         let due: Vec<(&Item, Slot)> =
             batch.items().iter().filter_map(|item| due(self, item).map(|slot| (item, slot))).collect();
         for (item, slot) in due {
-            let told = self.told(moment, item);
+            let told = self.told(moment, batch.source, item);
             self.repeat(moment, batch, item, told, slot);
         }
     }
 
-    fn told(&self, moment: Moment, item: &Item) -> Told {
+    fn told(&self, moment: Moment, source: Source, item: &Item) -> Told {
         let received_at = moment.received_at;
         let believed = received_at + std::time::Duration::from_secs(SKEW_SECONDS);
         let starts_at = item.starts_at.map(|at| if at > believed { received_at } else { at });
@@ -86,12 +89,13 @@ impl Engine {
                 let ends_at = item.ends_at.unwrap_or(received_at + self.settings.lifecycle.resolve_timeout);
                 // Alertmanager: what starts without a start but with an end in the past started then.
                 let starts_at = starts_at.or(item.ends_at.filter(|&at| at <= received_at));
-                Told { fires: ends_at > received_at, starts_at, ends_at: Some(ends_at), timed_out }
+                Told { fires: ends_at > received_at, starts_at, ends_at: Some(ends_at), timed_out, may_be_late: true }
             }
             Ending::Explicit => {
                 let fires = item.action != Action::Resolve;
                 let ended = item.ends_at.filter(|&at| at <= believed).unwrap_or(received_at);
-                Told { fires, starts_at, ends_at: (!fires).then_some(ended), timed_out: false }
+                let may_be_late = source != Source::PagerDuty;
+                Told { fires, starts_at, ends_at: (!fires).then_some(ended), timed_out: false, may_be_late }
             }
         }
     }
@@ -124,7 +128,7 @@ impl Engine {
             // Late: it was sent before the resolve and came after it.
             (AlertState::Ended, true) => {
                 let before = told.starts_at.is_some_and(|at| entry.ends_at.is_some_and(|end| at <= end));
-                if !before || moment.received_at.since(entry.last_seen) > lateness {
+                if !told.may_be_late || !before || moment.received_at.since(entry.last_seen) > lateness {
                     return false;
                 }
             }
@@ -173,13 +177,13 @@ impl Engine {
                 self.alerts.get_mut(slot).count += 1;
                 self.end(moment, slot, told.ends_at.unwrap_or(moment.received_at), told.starts_at);
             }
-            (AlertState::Ended, true) if told.starts_at == Some(starts_at) => {
+            (AlertState::Ended, true) if told.may_be_late && told.starts_at == Some(starts_at) => {
                 disposed.deduplicated += 1;
                 self.revive(moment, batch, item, told, slot);
             }
             (AlertState::Ended, true) => self.first(moment, batch, item, ordinal, told),
             (AlertState::Stale, true) => {
-                let late = told.starts_at.is_some_and(|at| ends_at.is_some_and(|end| at <= end));
+                let late = told.may_be_late && told.starts_at.is_some_and(|at| ends_at.is_some_and(|end| at <= end));
                 self.forget_stale(self.alerts.get(slot).id.0);
                 self.first(moment, batch, item, ordinal, told);
                 if let (true, Some(slot), Some(end)) = (late, self.alerts.latest(item.fingerprint), ends_at) {
@@ -205,9 +209,15 @@ impl Engine {
         if self.alerts.firing() >= self.settings.limits.active_alerts {
             return self.overflow(moment, batch.source, ordinal);
         }
-        // After a restart only the latest episode is folded again: the one before must be in its row.
-        if let Some(before) = self.alerts.latest(item.fingerprint).filter(|&slot| self.alerts.get(slot).dirty) {
-            self.touch_alert(before, Given::default());
+        let mut told = told;
+        if let Some(before) = self.alerts.latest(item.fingerprint) {
+            let Entry { dirty, ends_at, .. } = *self.alerts.get(before);
+            // After a restart only the latest episode is folded again: the one before must be in its row.
+            if dirty {
+                self.touch_alert(before, Given::default());
+            }
+            // Episodes do not overlap: what is said to have begun before the last one ended begins anew now.
+            told.starts_at = told.starts_at.filter(|&at| ends_at.is_none_or(|end| at > end));
         }
         let entry = self.entry(moment, batch, item, ordinal, told, AlertState::Firing);
         let slot = self.alerts.insert(entry);

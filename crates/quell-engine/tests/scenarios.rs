@@ -207,6 +207,21 @@ fn a_resolve_that_overtakes_its_fire_wins() {
 }
 
 #[test]
+fn a_pagerduty_trigger_after_a_resolve_is_a_new_alert_whatever_its_time() {
+    let mut desk = Desk::new(SHOP);
+    let event = || alert("Down", "db").by(Source::PagerDuty).starts(0);
+    desk.tell(1, &[event()]);
+    desk.tell(2, &[event().resolves()]);
+    desk.tell(3, &[event()]);
+    assert_eq!(desk.incidents(), ["INC-1 open [Down@db Down@db] <- db"]);
+    // Nor does the resolve of something unknown hold back what is triggered after it.
+    let other = || alert("Slow", "mx").by(Source::PagerDuty).starts(0);
+    desk.tell(4, &[other().resolves()]);
+    let disposed = desk.tell(5, &[other()]);
+    assert_eq!((disposed.opened, desk.engine.in_hand().0), (1, 2));
+}
+
+#[test]
 fn operators_act_and_are_answered() {
     let mut desk = Desk::new(SHOP);
     desk.tell(0, &[alert("Down", "db").by(Source::PagerDuty)]);

@@ -66,6 +66,10 @@ fn draft(stream: Stream, kind: RecordKind, body: impl Into<Vec<u8>>, carry: Opti
     Draft { stream, kind, body: Bytes::from(body.into()), carry }
 }
 
+fn command(number: u64) -> Draft<u64> {
+    draft(Stream::Commands, RecordKind::Command, "{}", Some(number))
+}
+
 fn alerts(number: u64) -> Draft<u64> {
     draft(Stream::Main, ALERTS, body(number), Some(number))
 }
@@ -232,6 +236,27 @@ async fn time_never_goes_back_and_a_gap_becomes_an_outage() {
     clock.set(100);
     let alone = log.main.recv().await.expect("an outage");
     assert_eq!((alone.kind, alone.stamp.received_at), (RecordKind::Outage, Timestamp::from_seconds(START + 100)));
+}
+
+#[tokio::test]
+async fn time_in_which_alerts_were_refused_for_want_of_room_is_an_outage() {
+    let (dir, clock) = (Dir::new(), Script::new());
+    let options = Options { waiting_records: 1, ..Options::default() };
+    let mut log = open(&dir.0, options, &clock).await;
+    append(&log.appender, alerts(1)).await;
+    log.appender.append(alerts(2)).await.expect_err("there is room for one");
+    // The log itself is alive all the time.
+    for second in [10, 20, 30, 40] {
+        clock.set(second);
+        append(&log.appender, command(1)).await;
+    }
+    assert_eq!(log.main.recv().await.expect("a record").kind, ALERTS);
+    clock.set(45);
+    append(&log.appender, alerts(3)).await;
+    let refused = log.main.recv().await.expect("an outage");
+    assert_eq!(refused.kind, RecordKind::Outage);
+    assert_eq!(refused.body, outage(Timestamp::from_seconds(START), Timestamp::from_seconds(START + 45)));
+    assert_eq!(log.main.recv().await.expect("a record").kind, ALERTS);
 }
 
 #[tokio::test]

@@ -141,6 +141,17 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let shipped = Arc::new(compiled.settings);
     let (engine, restored) = recover::restore(&*store, shard, Arc::clone(&shipped)).await?;
     let positions = restored.positions;
+    if positions.applied > last[0] || positions.commands > last[1] {
+        bail!(
+            "the log in {} ends at record {} and command {}, but the store holds what followed from {} and {}: the log was \
+             replaced or lost its end. Put the log back, or move both log.db and store.db away to start anew",
+            config.data_dir.display(),
+            last[0],
+            last[1],
+            positions.applied,
+            positions.commands
+        );
+    }
     let shelf = Arc::new(Shelf::default());
     let mut desk = Desk {
         shard,

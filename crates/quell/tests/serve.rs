@@ -250,6 +250,22 @@ async fn an_operator_is_answered_in_the_middle_of_a_storm_and_an_end_loses_nothi
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_lost_its_end_is_not_taken_for_a_new_one() -> anyhow::Result<()> {
+    let folder = fresh_folder("lost-log")?;
+    let mut quell = start(&folder).await?;
+    quell.post("/api/v2/alerts", alerts([1])).await?.error_for_status()?;
+    until("decided", async || quell.is_done().await).await?;
+    quell.kill().await?;
+    for file in ["log.db", "log.db-wal", "log.db-shm"] {
+        std::fs::remove_file(folder.join("data").join(file))?;
+    }
+    let refused = serve(&[], &folder.join("data")).output().await?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(!refused.status.success() && said.contains("the log was"), "{}: {said}", refused.status);
+    Ok(())
+}
+
 #[tokio::test]
 async fn only_loopback_is_listened_on() -> anyhow::Result<()> {
     let program = env!("CARGO_BIN_EXE_quell");

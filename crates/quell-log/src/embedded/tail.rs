@@ -2,7 +2,7 @@
 //! Absent on purpose: records of before the log was opened; see [`super::Reader`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use quell_domain::RecordKind;
 use tokio::sync::mpsc;
@@ -90,6 +90,7 @@ pub(super) struct Room {
     bytes: AtomicUsize,
     limits: [usize; 3],
     byte_limit: usize,
+    choked: AtomicBool,
 }
 
 impl Room {
@@ -100,6 +101,7 @@ impl Room {
             bytes: AtomicUsize::new(0),
             limits: [waiting_records, waiting_commands, waiting_commands],
             byte_limit: waiting_bytes,
+            choked: AtomicBool::new(false),
         }
     }
 
@@ -112,9 +114,15 @@ impl Room {
         // A body larger than the whole allowance still passes when nothing else waits.
         let too_big = matches!(ticket.class, Class::Alerts) && held > self.byte_limit && held > bytes;
         if waiting > self.limits[class] || too_big {
+            self.choked.fetch_or(matches!(ticket.class, Class::Alerts), Ordering::Relaxed);
             return Err(AppendError::Overloaded { waiting: waiting - 1, bytes: held.saturating_sub(ticket.bytes) });
         }
         Ok(ticket)
+    }
+
+    /// Whether alerts were refused since this was last asked.
+    pub(super) fn take_choked(&self) -> bool {
+        self.choked.swap(false, Ordering::Relaxed)
     }
 
     /// How many records wait, of every class.

@@ -46,6 +46,8 @@ pub(super) struct Writer<T> {
     /// True when intake was down until now, however short: at the open of a log that is not new, and after a full
     /// disk.
     returning: bool,
+    /// Since when alerts are refused for want of room, though everything else is accepted.
+    choked_from: Option<Timestamp>,
     quiet: bool,
     /// Held for its lock.
     lock: File,
@@ -68,7 +70,23 @@ impl<T: Send + 'static> Writer<T> {
         let alive = alive_at.unwrap_or_else(|| clock.now());
         let returning = alive_at.is_some();
         let (remembered, quiet) = (Timestamp::MIN, true);
-        Writer { disk, clock, outage, jobs, tails, room, state, last, alive, remembered, returning, quiet, lock }
+        let choked_from = None;
+        Writer {
+            disk,
+            clock,
+            outage,
+            jobs,
+            tails,
+            room,
+            state,
+            last,
+            alive,
+            remembered,
+            returning,
+            choked_from,
+            quiet,
+            lock,
+        }
     }
 
     /// Writes until the log is closed.
@@ -151,7 +169,11 @@ impl<T: Send + 'static> Writer<T> {
 
     async fn try_write(&mut self, group: Vec<Waiting<T>>) -> Result<(), (Fault, Vec<Waiting<T>>)> {
         let now = self.alive.max(self.clock.now());
-        let mut records: Vec<Waiting<T>> = self.due_outage(now).into_iter().chain(group).collect();
+        if self.room.take_choked() {
+            self.choked_from.get_or_insert(self.alive);
+        }
+        let main = group.iter().any(|waiting| waiting.stream == Stream::Main);
+        let mut records: Vec<Waiting<T>> = self.due_outage(now, main).into_iter().chain(group).collect();
         let mut last = self.last;
         let mut rows = Vec::with_capacity(records.len());
         let mut stamps = Vec::with_capacity(records.len());
@@ -167,6 +189,7 @@ impl<T: Send + 'static> Writer<T> {
             return Err((fault, records));
         }
         (self.last, self.alive, self.returning) = (last, now, false);
+        self.choked_from = self.choked_from.filter(|_| !main);
         self.quiet &= records.is_empty();
         for (waiting, stamp) in records.into_iter().zip(stamps) {
             self.hand_over(waiting, stamp);
@@ -188,12 +211,15 @@ impl<T: Send + 'static> Writer<T> {
         }
     }
 
-    /// The record of a time in which nothing could be received, if there was one that ends now.
-    fn due_outage(&self, now: Timestamp) -> Option<Waiting<T>> {
-        let silence = now.since(self.alive);
-        let due = self.returning || silence > GAP;
-        due.then(|| {
-            let body = Bytes::from((self.outage)(self.alive, now));
+    /// The record of a time in which nothing could be received, if there was one that ends now. Alerts that were refused
+    /// for want of room while a store was away were not received either; that ends with the first record of the main
+    /// stream, be it a tick.
+    fn due_outage(&self, now: Timestamp, main: bool) -> Option<Waiting<T>> {
+        let silent = (self.returning || now.since(self.alive) > GAP).then_some(self.alive);
+        let choked = self.choked_from.filter(|&from| main && now.since(from) > GAP);
+        let from = silent.into_iter().chain(choked).min();
+        from.map(|from| {
+            let body = Bytes::from((self.outage)(from, now));
             let packed = lz4_flex::compress_prepend_size(&body);
             let ticket = self.room.force(RecordKind::Outage, body.len());
             let (stream, kind) = (Stream::Main, RecordKind::Outage);
