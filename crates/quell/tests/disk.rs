@@ -33,10 +33,14 @@ struct SmallDisk {
 
 impl SmallDisk {
     async fn new(place: PathBuf, size: &str) -> anyhow::Result<SmallDisk> {
+        // Inside a changed root there is no mount whose propagation could be changed; there nobody shares it either.
+        let private = Command::new("unshare").args(["--mount", "true"]).output().await?.status.success();
         let mut command = Command::new("unshare");
         command.arg("--mount");
         if !is_root() {
             command.args(["--user", "--map-root-user"]);
+        } else if !private {
+            command.args(["--propagation", "unchanged"]);
         }
         let script = "mount -t tmpfs -o size=$1 quell-test \"$0\" && echo mounted && exec cat";
         command.args(["sh", "-c", script]).arg(&place).arg(size);
@@ -62,7 +66,7 @@ impl SmallDisk {
     /// Starts quell with its data there.
     async fn quell(&self, log: &Path) -> anyhow::Result<Process> {
         let id = self.id()?.to_string();
-        let mut before = vec!["nsenter", "--target", id.as_str(), "--mount"];
+        let mut before = vec!["nsenter", "--target", id.as_str(), "--mount", "--root"];
         if !is_root() {
             before.push("--user");
         }

@@ -100,7 +100,8 @@ impl Process {
     /// `kill -TERM`.
     pub(crate) async fn terminate(&self) -> anyhow::Result<()> {
         let id = self.child.id().context("it has ended")?.to_string();
-        let status = Command::new("kill").args(["-TERM", &id]).status().await?;
+        // The shell has it built in; a bare machine has no program of that name.
+        let status = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status().await?;
         if status.success() { Ok(()) } else { bail!("kill -TERM {id} failed") }
     }
 }
