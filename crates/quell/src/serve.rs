@@ -40,6 +40,9 @@ pub struct Serve {
     pub listen: Option<SocketAddr>,
 }
 
+/// How long what was received may take to be decided once the doors are closed.
+const LAST_CALL: std::time::Duration = std::time::Duration::from_secs(8);
+
 /// An error with everything that caused it, in one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -229,7 +232,11 @@ async fn supervise(
         }
     }
     last_call.send_replace(true);
-    engine.await?
+    match tokio::time::timeout(LAST_CALL, engine).await {
+        Ok(decided) => decided?,
+        // A store that takes nothing must not keep the process for ever; what waits is on the log.
+        Err(_) => bail!("not everything received could be decided before the end; the next start does it"),
+    }
 }
 
 async fn until(mut stopping: watch::Receiver<bool>) {
