@@ -175,10 +175,14 @@ impl Hasher for Identity {
     }
 }
 
+/// Episodes that lie together.
+const PIECE: usize = 1024;
+
 /// Every episode in hand.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Alerts {
-    slots: Vec<Option<Entry>>,
+    /// In pieces of [`PIECE`], so that growing copies nothing and leaves nothing behind.
+    slots: Vec<Vec<Option<Entry>>>,
     free: Vec<Slot>,
     /// The latest episode of each fingerprint.
     latest: HashMap<Fingerprint, Slot, BuildHasherDefault<Identity>>,
@@ -198,12 +202,20 @@ impl Alerts {
         self.by_id.get(&id.0).copied()
     }
 
+    fn slot(&self, slot: Slot) -> &Option<Entry> {
+        &self.slots[slot.0 as usize / PIECE][slot.0 as usize % PIECE]
+    }
+
+    fn slot_mut(&mut self, slot: Slot) -> &mut Option<Entry> {
+        &mut self.slots[slot.0 as usize / PIECE][slot.0 as usize % PIECE]
+    }
+
     pub(crate) fn get(&self, slot: Slot) -> &Entry {
-        self.slots[slot.0 as usize].as_ref().expect("a slot is handed out only while its episode is in hand")
+        self.slot(slot).as_ref().expect("a slot is handed out only while its episode is in hand")
     }
 
     pub(crate) fn get_mut(&mut self, slot: Slot) -> &mut Entry {
-        self.slots[slot.0 as usize].as_mut().expect("a slot is handed out only while its episode is in hand")
+        self.slot_mut(slot).as_mut().expect("a slot is handed out only while its episode is in hand")
     }
 
     /// Alerts that fire.
@@ -228,12 +240,17 @@ impl Alerts {
         let (fingerprint, id) = (entry.fingerprint, entry.id);
         let slot = match self.free.pop() {
             Some(slot) => {
-                self.slots[slot.0 as usize] = Some(entry);
+                *self.slot_mut(slot) = Some(entry);
                 slot
             }
             None => {
-                self.slots.push(Some(entry));
-                Slot(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
+                if self.slots.last().is_none_or(|piece| piece.len() == PIECE) {
+                    self.slots.push(Vec::with_capacity(PIECE));
+                }
+                let pieces = self.slots.len() - 1;
+                let piece = &mut self.slots[pieces];
+                piece.push(Some(entry));
+                Slot(u32::try_from(pieces * PIECE + piece.len() - 1).unwrap_or(u32::MAX))
             }
         };
         // Ids grow, so what is inserted later is the later episode.
@@ -248,7 +265,7 @@ impl Alerts {
     /// Lets go of an episode. When it was its fingerprint's latest and an earlier one is in hand, that one is the
     /// latest again and is returned.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<AlertId> {
-        let entry = self.slots[slot.0 as usize].take()?;
+        let entry = self.slot_mut(slot).take()?;
         self.firing -= u64::from(entry.state == AlertState::Firing);
         self.by_id.remove(&entry.id.0);
         self.free.push(slot);
@@ -291,7 +308,7 @@ impl Alerts {
         let dirty = std::mem::take(&mut self.dirty);
         let mut folds = Vec::with_capacity(dirty.len());
         for slot in dirty {
-            let Some(entry) = self.slots[slot.0 as usize].as_mut() else { continue };
+            let Some(entry) = self.slot_mut(slot).as_mut() else { continue };
             if std::mem::take(&mut entry.dirty) {
                 folds.push(entry.fold());
                 entry.said = false;
@@ -302,6 +319,6 @@ impl Alerts {
 
     /// Every episode, by slot: an order that depends on history; sort before deciding anything by it.
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
-        (0..).map(Slot).zip(&self.slots).filter_map(|(slot, entry)| entry.is_some().then_some(slot))
+        (0..).map(Slot).zip(self.slots.iter().flatten()).filter_map(|(slot, entry)| entry.is_some().then_some(slot))
     }
 }

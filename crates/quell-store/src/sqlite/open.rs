@@ -39,7 +39,7 @@ pub(super) async fn open(
         // A checkpoint's fault must be seen, so the store makes them itself.
         .pragma("wal_autocheckpoint", "0")
         .pragma("journal_size_limit", "67108864")
-        .pragma("cache_size", "-16384")
+        .pragma("cache_size", "-8192")
         // Rows that the database's thread may be ahead of the decoder: a large restore is bound by the slower of them.
         .row_buffer_size(1024);
     if let Some(pages) = options.max_pages {
