@@ -14,7 +14,7 @@ use crate::contract::StoreError;
 pub(super) type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
 
 /// The most rows of one statement.
-const MOST: usize = 256;
+const MOST: usize = 64;
 
 /// Writes items with as few statements as possible, each of one row for each item: `head VALUES (…),(…) tail`.
 ///
