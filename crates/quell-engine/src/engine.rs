@@ -269,9 +269,8 @@ impl Engine {
             ArtefactKind::Rules => self.checkpoint.rules = Some(digest),
         }
         self.put_in_force(artefact);
-        if kind == ArtefactKind::Topology {
-            self.rebind();
-        }
+        // Either decides what alerts are bound to and how they are looked up.
+        self.rebind();
     }
 
     fn put_in_force(&mut self, artefact: Artefact) {

@@ -53,7 +53,7 @@ struct Tally {
     /// Sum of the strengths by which alerting CIs hang on it.
     explained: f64,
     /// How many alerting CIs do, itself not counted.
-    dependents: u32,
+    dependents: f64,
     /// How many of its replicas do, where several of one group do.
     parts: u32,
 }
@@ -66,17 +66,22 @@ pub(crate) fn locate(
     max_hops: u32,
     limit: usize,
 ) -> Vec<Cause> {
-    let members = &members[..members.len().min(MEMBERS)];
     let Some(first) = members.iter().map(|member| member.since).min() else { return Vec::new() };
+    // The earliest ones tell most; the rest is taken to be like them.
+    let mut walked = members.to_vec();
+    walked.sort_by_key(|member| (member.since, member.ci));
+    walked.truncate(MEMBERS);
+    let scale = f64::from(u32::try_from(members.len()).unwrap_or(u32::MAX))
+        / f64::from(u32::try_from(walked.len()).unwrap_or(u32::MAX));
     let mut tallies: BTreeMap<CiIx, Tally> = BTreeMap::new();
-    for member in members {
+    for member in &walked {
         for suspect in suspects.of(graph, member.ci, max_hops, limit) {
             let tally = tallies.entry(suspect.ci).or_default();
-            tally.explained += suspect.strength;
-            tally.dependents += u32::from(suspect.hops > 0);
+            tally.explained += suspect.strength * scale;
+            tally.dependents += f64::from(u8::from(suspect.hops > 0)) * scale;
         }
     }
-    for member in members {
+    for member in &walked {
         let tally = tallies.entry(member.ci).or_default();
         tally.parts = failing_parts(graph, members, member.ci);
         tally.explained += PARTS * f64::from(tally.parts);
@@ -118,8 +123,8 @@ fn failing_parts(graph: &Graph, members: &[Member], ci: CiIx) -> u32 {
 /// share of the alerting CIs explained × √(share of its dependents that alert, silent ones at a tenth) × own alert × onset
 fn score(tally: Tally, members: usize, own: Option<Member>, first: Timestamp, fan_in: f64) -> f64 {
     let explained = tally.explained / f64::from(u32::try_from(members).unwrap_or(u32::MAX));
-    let alerting = f64::from(tally.dependents + tally.parts) + f64::from(u8::from(own.is_some()));
-    let silent = (fan_in - f64::from(tally.dependents)).max(0.0);
+    let alerting = tally.dependents + f64::from(tally.parts) + f64::from(u8::from(own.is_some()));
+    let silent = (fan_in - tally.dependents).max(0.0);
     let coverage = alerting / (alerting + SILENT_DEPENDENT * silent);
     let onset = own.map_or(SILENT, |own| {
         let late = own.since.since(first).as_secs_f64() - ONSET_SLACK_SECONDS;
@@ -130,10 +135,12 @@ fn score(tally: Tally, members: usize, own: Option<Member>, first: Timestamp, fa
 
 fn evidence(members: usize, tally: Tally, own: Option<Member>, first: Timestamp, fan_in: u32) -> Vec<Reason> {
     let mut evidence = Vec::new();
-    if tally.dependents > 0 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, scaled up")]
+    let dependents = tally.dependents.round() as u32;
+    if dependents > 0 {
         evidence.push(
             Reason::new("explains", "{dependents} of {alerting} alerting CIs depend on it")
-                .count("dependents", u64::from(tally.dependents))
+                .count("dependents", u64::from(dependents))
                 .count("alerting", members as u64),
         );
     }
@@ -151,7 +158,7 @@ fn evidence(members: usize, tally: Tally, own: Option<Member>, first: Timestamp,
         ),
         None => evidence.push(Reason::new("silent", "against it: it raises no alert itself")),
     }
-    let silent = fan_in.saturating_sub(tally.dependents);
+    let silent = fan_in.saturating_sub(dependents);
     if silent > 0 {
         evidence.push(
             Reason::new("silent_dependents", "against it: {silent} of its {fan_in} dependents raise no alert")

@@ -21,6 +21,7 @@ impl Engine {
                         .text("actor", actor)
                         .text("note", note.as_ref().map(|note| format!(": {note}")).unwrap_or_default());
                     self.resolve(number, Some((actor, moment.received_at)), reason);
+                    self.end_triggers(number, moment.received_at);
                     Verdict::Done
                 } else {
                     Verdict::Unchanged

@@ -17,6 +17,9 @@ use crate::lifecycle::{Given, QUELL};
 /// A sender's clock may run ahead of ours by this much before its times are no longer believed.
 const SKEW_SECONDS: u64 = 300;
 
+/// Alerts in hand, ended ones of incidents that are not let go of yet included, for each that may fire.
+const ENDED: u64 = 4;
+
 /// The alert that stands for everything over the limit of alerts in hand.
 const OVERFLOW: Fingerprint = Fingerprint(0x6f76_6572_666c_6f77);
 
@@ -171,7 +174,12 @@ impl Engine {
                 self.acknowledged_by_sender(moment, slot);
             }
             // The resolve of an episode before this one.
-            (AlertState::Firing, false) if told.ends_at.is_some_and(|at| at < starts_at) => disposed.stale += 1,
+            (AlertState::Firing, false)
+                if told.ends_at.is_some_and(|at| at < starts_at)
+                    && item.starts_at.is_some_and(|at| at != starts_at) =>
+            {
+                disposed.stale += 1;
+            }
             (AlertState::Firing, false) => {
                 disposed.resolved += 1;
                 self.alerts.get_mut(slot).count += 1;
@@ -196,7 +204,8 @@ impl Engine {
                 entry.ends_at = entry.ends_at.max(told.ends_at);
                 self.touch_alert(slot, Given::default());
             }
-            (AlertState::Ended, false) => disposed.stale += 1,
+            // The resolve of an episode whose fire has not come yet.
+            (AlertState::Ended, false) => self.unseen(moment, batch, item, ordinal, told),
         }
     }
 
@@ -206,7 +215,8 @@ impl Engine {
             self.turn.effects.disposed.stale += 1;
             return;
         }
-        if self.alerts.firing() >= self.settings.limits.active_alerts {
+        let limit = self.settings.limits.active_alerts;
+        if self.alerts.firing() >= limit || self.alerts.len() >= limit.saturating_mul(ENDED) {
             return self.overflow(moment, batch.source, ordinal);
         }
         let mut told = told;
@@ -226,12 +236,29 @@ impl Engine {
         self.place(moment, slot);
     }
 
+    /// The end of every alert of an incident whose sender hears of no operator's resolve: what it triggers after that is a
+    /// new alert.
+    pub(crate) fn end_triggers(&mut self, number: u64, at: Timestamp) {
+        let members: Vec<Slot> = self.live(number).members.values().copied().collect();
+        for slot in members {
+            let entry = self.alerts.get_mut(slot);
+            if entry.state == AlertState::Firing && entry.source == Source::PagerDuty {
+                entry.ends_at = Some(at.max(entry.starts_at));
+                entry.closed_position = Some(self.position);
+                self.closed(slot);
+            }
+        }
+    }
+
     /// A resolve of nothing known: kept for a while, so that a fire that comes late is born ended.
     fn unseen(&mut self, moment: Moment, batch: &Batch, item: &Item, ordinal: u32, told: Told) {
         self.turn.effects.disposed.stale += 1;
         let bound = self.settings.limits.active_alerts;
         if self.alerts.len() >= bound.saturating_mul(2) {
             return;
+        }
+        if let Some(before) = self.alerts.latest(item.fingerprint).filter(|&slot| self.alerts.get(slot).dirty) {
+            self.touch_alert(before, Given::default());
         }
         let mut entry = self.entry(moment, batch, item, ordinal, told, AlertState::Stale);
         entry.closed_position = Some(moment.position);
@@ -428,7 +455,7 @@ impl Engine {
 fn later_end(entry: &Entry, told: Told) -> Option<Timestamp> {
     match (entry.timed_out, told.timed_out) {
         (true, false) => told.ends_at,
-        (false, true) => entry.ends_at,
+        (false, true) => entry.ends_at.max(told.ends_at),
         _ => entry.ends_at.max(told.ends_at),
     }
 }

@@ -52,10 +52,17 @@ pub(crate) struct Shared {
     pub(crate) closeness: f64,
 }
 
+/// The claims on one suspect, by incident: of those that have an alert on it, and of those that hang on it.
+#[derive(Debug, Default)]
+struct Claims {
+    own: BTreeMap<u64, Claim>,
+    via: BTreeMap<u64, Claim>,
+}
+
 /// All claims, and what was measured of the graph on the way.
 #[derive(Debug, Default)]
 pub(crate) struct Suspects {
-    claims: HashMap<CiIx, BTreeMap<u64, Claim>, BuildHasherDefault<DefaultHasher>>,
+    claims: HashMap<CiIx, Claims, BuildHasherDefault<DefaultHasher>>,
     fan_in: HashMap<CiIx, u32, BuildHasherDefault<DefaultHasher>>,
     scratch: Scratch,
     reach: Vec<Reach>,
@@ -85,6 +92,7 @@ impl Suspects {
         for suspect in suspects {
             let claim = Claim { hops: suspect.hops, strength: suspect.strength, member };
             let claims = self.claims.entry(suspect.ci).or_default();
+            let claims = if suspect.hops == 0 { &mut claims.own } else { &mut claims.via };
             // The nearest member counts; of equals the one with the lowest id, whichever came first.
             claims
                 .entry(incident)
@@ -101,8 +109,9 @@ impl Suspects {
     pub(crate) fn release(&mut self, incident: u64, suspects: &[Suspect]) {
         for suspect in suspects {
             if let Some(claims) = self.claims.get_mut(&suspect.ci) {
-                claims.remove(&incident);
-                if claims.is_empty() {
+                claims.own.remove(&incident);
+                claims.via.remove(&incident);
+                if claims.own.is_empty() && claims.via.is_empty() {
                     self.claims.remove(&suspect.ci);
                 }
             }
@@ -115,17 +124,21 @@ impl Suspects {
         self.fan_in.clear();
     }
 
-    /// The incidents that share a suspect with a CI, each by its best one, by number.
-    pub(crate) fn shared(&mut self, graph: &Graph, suspects: &[Suspect], max_hops: u32) -> Vec<Shared> {
+    /// The incidents that share a suspect with a CI, each by its best one, by number. Claims that could not reach
+    /// `threshold` are not looked at, so that a hub on which thousands of incidents hang costs nothing.
+    pub(crate) fn shared(&mut self, graph: &Graph, suspects: &[Suspect], max_hops: u32, threshold: f64) -> Vec<Shared> {
         let mut best: BTreeMap<u64, Shared> = BTreeMap::new();
         for suspect in suspects {
             if !self.claims.contains_key(&suspect.ci) {
                 continue;
             }
             let fan_in = self.fan_in(graph, suspect.ci, max_hops);
-            for (&incident, &claim) in &self.claims[&suspect.ci] {
-                let between = suspect.hops > 0 && claim.hops > 0;
-                let discount = if between { 1.0 / (1.0 + (1.0 + f64::from(fan_in) / HUB).ln()) } else { 1.0 };
+            let between = 1.0 / (1.0 + (1.0 + f64::from(fan_in) / HUB).ln());
+            let discount = if suspect.hops > 0 { between } else { 1.0 };
+            let Claims { own, via } = &self.claims[&suspect.ci];
+            let reachable = suspect.strength * DECAY * discount >= threshold;
+            let via = reachable.then_some(via).into_iter().flatten().map(|claim| (claim, discount));
+            for ((&incident, &claim), discount) in own.iter().map(|claim| (claim, 1.0)).chain(via) {
                 let closeness = suspect.strength * claim.strength * discount;
                 let (hops, suspect) = (suspect.hops, suspect.ci);
                 let shared = Shared { incident, suspect, hops, claim, fan_in, closeness };

@@ -222,9 +222,59 @@ fn a_pagerduty_trigger_after_a_resolve_is_a_new_alert_whatever_its_time() {
 }
 
 #[test]
+fn a_pagerduty_trigger_after_an_operators_resolve_is_a_new_alert() {
+    let mut desk = Desk::new(SHOP);
+    let event = || alert("Down", "db").by(Source::PagerDuty);
+    desk.tell(1, &[event()]);
+    assert_eq!(desk.command(60, 1, CommandKind::Resolve { note: None }), Verdict::Done);
+    desk.tell(7 * 86_400, &[event()]);
+    assert_eq!(desk.incidents(), ["INC-1 resolved [Down@db] <- db", "INC-2 open [Down@db] <- db"]);
+}
+
+#[test]
+fn a_second_episode_whose_resolve_comes_first_ends() {
+    let mut desk = Desk::new(SHOP);
+    let webhook = || alert("Down", "db").by(Source::AlertmanagerWebhook);
+    desk.tell(0, &[webhook().starts(0)]);
+    desk.tell(10, &[webhook().starts(0).ends(10).resolves()]);
+    desk.tell(31, &[webhook().starts(20).ends(30).resolves()]);
+    desk.tell(32, &[webhook().starts(20)]);
+    assert_eq!(desk.incidents(), ["INC-1 resolved [Down@db Down@db] <- db"]);
+}
+
+#[test]
+fn a_resend_without_an_end_extends_one_that_was_named() {
+    let mut desk = Desk::new(SHOP);
+    desk.tell(0, &[alert("Down", "db").starts(0).ends(60)]);
+    desk.tell(55, &[alert("Down", "db").starts(0)]);
+    desk.tick(70);
+    assert_eq!(desk.engine.in_hand(), (1, 1));
+}
+
+#[test]
+fn a_resolve_by_a_clock_that_runs_behind_still_resolves() {
+    let mut desk = Desk::new(SHOP);
+    desk.tell(10, &[alert("Down", "db").ends(86_400)]);
+    desk.tell(11, &[alert("Down", "db").ends(9)]);
+    assert_eq!(desk.incidents(), ["INC-1 resolved [Down@db] <- db"]);
+}
+
+#[test]
+fn beyond_512_alerting_cis_the_cause_still_is_what_alerted_first() {
+    let hosts: String = (0..600).map(|n| format!("h{n}>zsw h{n}>power ")).collect();
+    let mut desk = Desk::new(&hosts);
+    desk.tell(0, &[alert("Unreachable", "zsw")]);
+    let down: Vec<Told> = (0..600).map(|n| alert("Down", &format!("h{n}"))).collect();
+    desk.tell(1, &down);
+    desk.tick(5);
+    let incident = desk.ledger.incidents.values().next().expect("one");
+    assert_eq!(incident.causes[0].ci.as_str(), "zsw", "{:#?}", incident.causes);
+}
+
+#[test]
 fn operators_act_and_are_answered() {
     let mut desk = Desk::new(SHOP);
-    desk.tell(0, &[alert("Down", "db").by(Source::PagerDuty)]);
+    desk.tell(0, &[alert("Down", "db").by(Source::AlertmanagerWebhook)]);
     assert_eq!(desk.command(5, 1, CommandKind::Acknowledge), Verdict::Done);
     assert_eq!(desk.command(6, 1, CommandKind::Acknowledge), Verdict::Unchanged);
     assert_eq!(desk.command(7, 1, CommandKind::Comment { text: "on it".into() }), Verdict::Done);
@@ -234,7 +284,7 @@ fn operators_act_and_are_answered() {
     assert_eq!((incident.acknowledged_at, incident.resolved_at), (Some(at(5)), Some(at(8))));
     assert_eq!(incident.state, IncidentState::Resolved);
     // Its alert still fires and is still repeated: that alone reopens nothing.
-    desk.tell(20, &[alert("Down", "db").by(Source::PagerDuty)]);
+    desk.tell(20, &[alert("Down", "db").by(Source::AlertmanagerWebhook)]);
     assert_eq!(desk.incidents(), ["INC-1 resolved [Down@db] <- db"]);
 }
 

@@ -125,10 +125,10 @@ impl Desk {
         let (alerts, incidents) = self.engine.in_hand();
         self.gauges.in_hand(alerts, incidents);
         self.gauges.unflushed(self.engine.unflushed());
+        self.published.applied(self.engine.position());
         if std::mem::take(&mut self.forced) {
             self.published.in_force(self.engine.graph(), self.engine.checkpoint());
         }
-        self.published.applied(self.engine.position());
         if !effects.outcomes.is_empty() {
             let verdicts = effects.outcomes.iter().map(|outcome| (outcome.command, outcome.verdict));
             self.published.decided(verdicts, self.commands);

@@ -94,8 +94,8 @@ impl Intake for Door {
                 return Err(Refusal::Unavailable);
             }
             self.shelf.put(digest, artefact);
-            self.append_input(Stream::Main, Input::Activate(Activation { kind, digest })).await?;
-            self.published.wait_for_topology(digest).await;
+            let stamp = self.append_input(Stream::Main, Input::Activate(Activation { kind, digest })).await?;
+            self.published.wait_for_activation(stamp.position).await;
             Ok(Activated { digest, changed: true })
         })
     }

@@ -89,11 +89,11 @@ impl Published {
         self.topology.send_replace(checkpoint.topology);
     }
 
-    /// Waits until a topology is in force.
-    pub(crate) async fn wait_for_topology(&self, digest: Digest) {
+    /// Waits until an activation at `position` is decided.
+    pub(crate) async fn wait_for_activation(&self, position: Position) {
         let mut topology = self.topology.subscribe();
-        // The sender lives as long as self.
-        let _ = topology.wait_for(|now| *now == Some(digest)).await;
+        // The sender lives as long as self, and sends after every activation.
+        let _ = topology.wait_for(|_| self.applied.load(Ordering::Acquire) >= position.0).await;
     }
 
     /// Commands up to `position` are decided and remembered.

@@ -1,4 +1,5 @@
 //! Values for tests of stores: every field set to something that is not its default, and short ways to commit.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,0 +1,53 @@
+//! Look-ups that must not slow down with the history: each uses the index that was made for it.
+//!
+//! Absent on purpose: times; a plan is the same on every machine.
+
+mod support;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Row};
+use support::Dir;
+
+#[track_caller]
+fn check(statement: &str, plan: &str, wanted: &str) {
+    assert!(plan.contains(wanted), "{statement}\nis planned as {plan}\nand should use {wanted}");
+}
+
+#[tokio::test]
+async fn look_ups_use_their_indexes() {
+    let dir = Dir::new();
+    let store = quell_store::SqliteStore::open(&dir.file()).await.expect("a new store opens");
+    let mut connection =
+        SqliteConnectOptions::new().filename(dir.file()).connect().await.expect("a second reader opens");
+    for (statement, wanted) in [
+        (
+            "UPDATE alerts SET in_hand = 0 WHERE tenant = ? AND shard = ? AND incident = ? AND state = 1",
+            "alerts_by_incident",
+        ),
+        (
+            "SELECT * FROM alerts WHERE tenant = ? AND shard = ? AND incident = ? ORDER BY id LIMIT 100",
+            "alerts_by_incident",
+        ),
+        ("SELECT * FROM alerts WHERE tenant = ? AND shard = ? AND in_hand = 1 ORDER BY id", "alerts_in_hand"),
+        (
+            "SELECT * FROM alerts WHERE tenant = ? AND shard = ? AND in_hand = 1 AND state = 0 ORDER BY id DESC LIMIT 9",
+            "alerts_in_hand",
+        ),
+        (
+            "SELECT * FROM alerts WHERE tenant = ? AND shard = ? AND fingerprint = ? AND opened_position <= ?",
+            "alerts_by_fingerprint",
+        ),
+        ("SELECT * FROM incidents WHERE tenant = ? AND shard = ? AND in_hand = 1 ORDER BY number", "incidents_in_hand"),
+        (
+            "SELECT * FROM incidents WHERE tenant = ? AND shard = ? AND state = 0 ORDER BY number DESC LIMIT 9",
+            "incidents_by_state",
+        ),
+        ("SELECT * FROM incidents WHERE tenant = ? AND shard = ? AND number = ?", "PRIMARY KEY"),
+    ] {
+        let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));
+        let rows = rows.fetch_all(&mut connection).await.expect("the statement fits the schema");
+        let plan: Vec<String> = rows.iter().map(|row| row.get::<String, _>("detail")).collect();
+        check(statement, &plan.join("; "), wanted);
+    }
+    store.close().await;
+}
