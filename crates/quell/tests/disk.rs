@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use reqwest::StatusCode;
-use support::process::{Process, alerts, numbers, serve};
+use support::process::{Process, alerts, impatient, numbers, serve};
 use tokio::io::AsyncBufReadExt;
 use tokio::process::{Child, Command};
 
@@ -64,14 +64,17 @@ impl SmallDisk {
     }
 
     /// Starts quell with its data there.
-    async fn quell(&self, log: &Path) -> anyhow::Result<Process> {
+    async fn quell(&self, config: &Path, log: &Path) -> anyhow::Result<Process> {
         let id = self.id()?.to_string();
         let mut before = vec!["nsenter", "--target", id.as_str(), "--mount", "--root"];
         if !is_root() {
-            before.push("--user");
+            // Only root may change its groups, so they are kept.
+            before.extend(["--user", "--preserve-credentials"]);
         }
         before.push("--");
-        Process::start(serve(&before, &self.place.join("data")), log).await
+        let mut command = serve(&before, &self.place.join("data"));
+        command.arg("--config").arg(config);
+        Process::start(command, log).await
     }
 }
 
@@ -108,30 +111,49 @@ async fn check_all_there(quell: &Process, acknowledged: &[u64]) -> anyhow::Resul
     Ok(())
 }
 
+/// Posts new alerts; whether they were taken. Refused ones are told when to come again, and all are answered in time.
+async fn offer(quell: &Process, batch: std::ops::Range<u64>) -> anyhow::Result<bool> {
+    let asked = Instant::now();
+    let answer = quell.post("/api/v2/alerts", alerts(batch)).await.context("an answer, not a hang")?;
+    ensure!(asked.elapsed() < Duration::from_secs(2), "answered after {:?}", asked.elapsed());
+    match answer.status() {
+        StatusCode::OK => Ok(true),
+        StatusCode::SERVICE_UNAVAILABLE => {
+            ensure!(answer.headers().contains_key("retry-after"), "a 503 without Retry-After");
+            Ok(false)
+        }
+        other => bail!("answered {other}: {}", answer.text().await?),
+    }
+}
+
+/// What is not sent again ends after so many seconds; the disk stays full for longer. What the test does while there is
+/// room takes about three.
+const PATIENCE: u64 = 12;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_said_and_survived() -> anyhow::Result<()> {
     let folder = fresh_folder("disk-full")?;
+    let config = impatient(&folder, PATIENCE)?;
     let place = folder.join("disk");
     std::fs::create_dir(&place)?;
     let disk = SmallDisk::new(place, "24m").await?;
     let filler = disk.path("filler")?;
-    std::fs::write(&filler, vec![1; 12 << 20])?;
-    let mut quell = disk.quell(&folder.join("quell.log")).await?;
-    let (mut next, mut acknowledged, mut refused) = (0, Vec::new(), 0);
-    while refused < 20 {
-        ensure!(next < 200_000, "the disk never filled up");
+    std::fs::write(&filler, vec![1; 16 << 20])?;
+    let mut quell = disk.quell(&config, &folder.join("quell.log")).await?;
+    let (mut next, mut acknowledged) = (0, Vec::new());
+    let begun = Instant::now();
+    let mut shut_since = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    // Full for longer than alerts live without news, without a break.
+    while shut_since.elapsed() < Duration::from_secs(PATIENCE + 1) {
+        ensure!(begun.elapsed() < Duration::from_secs(60), "the disk never stayed full");
         let batch = next..next + 100;
         next += 100;
-        let asked = Instant::now();
-        let answer = quell.post("/api/v2/alerts", alerts(batch.clone())).await.context("an answer, not a hang")?;
-        ensure!(asked.elapsed() < Duration::from_secs(3), "answered after {:?}", asked.elapsed());
-        match answer.status() {
-            StatusCode::OK => acknowledged.extend(batch),
-            StatusCode::SERVICE_UNAVAILABLE => {
-                ensure!(answer.headers().contains_key("retry-after"), "a 503 without Retry-After");
-                refused += 1;
-            }
-            other => bail!("answered {other}: {}", answer.text().await?),
+        if offer(&quell, batch.clone()).await? {
+            acknowledged.extend(batch);
+            shut_since = Instant::now();
+        } else {
+            ticks.tick().await;
         }
     }
     ensure!(acknowledged.len() > 100, "nothing was acknowledged before");
@@ -140,50 +162,77 @@ async fn a_full_disk_is_said_and_survived() -> anyhow::Result<()> {
     ensure!(status == StatusCode::SERVICE_UNAVAILABLE && text.contains("full"), "/readyz says {status}: {text}");
 
     std::fs::remove_file(&filler)?;
-    until("intake after there is room", Duration::from_secs(10), async || {
-        let ok = quell.post("/api/v2/alerts", alerts([next])).await?.status() == StatusCode::OK;
-        Ok(ok)
-    })
-    .await?;
+    until("intake after there is room", Duration::from_secs(10), async || offer(&quell, next..next + 1).await).await?;
     acknowledged.push(next);
     check_all_there(&quell, &acknowledged).await.context("without a restart")?;
     quell.kill().await?;
-    let quell = disk.quell(&folder.join("quell.log")).await?;
+    let quell = disk.quell(&config, &folder.join("quell.log")).await?;
     check_all_there(&quell, &acknowledged).await.context("after a restart")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failed_fsync_ends_the_process_and_loses_nothing() -> anyhow::Result<()> {
-    let folder = fresh_folder("fsync-fails")?;
+/// Starts quell with every sync of one file failing from the twentieth on. The tracer is not its parent, so that the
+/// process that a failed test leaves to be killed is quell and not the tracer alone.
+async fn with_failing_syncs(folder: &Path, file: &str) -> anyhow::Result<Process> {
     let strace = std::env::var("QUELL_STRACE").unwrap_or_else(|_| "strace".to_owned());
-    let inject = "inject=fsync,fdatasync:error=EIO:when=60+";
-    let before = [&strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", inject];
-    let log = folder.join("quell.log");
     let data = folder.join("data");
-    let started = Process::start(serve(&before, &data), &log).await;
-    let mut quell = started.context("under strace; run `./dev test`, which fetches it")?;
+    let path = data.join(file).display().to_string();
+    let (calls, inject) = ("trace=fsync,fdatasync", "inject=fsync,fdatasync:error=EIO:when=20+");
+    let before = [&strace, "-D", "-f", "-qq", "-o", "/dev/null", "-P", &path, "-e", calls, "-e", inject];
+    let started = Process::start(serve(&before, &data), &folder.join("quell.log")).await;
+    started.context("under strace; run `./dev test`, which fetches it")
+}
+
+/// It has ended by itself and said why; started again, everything acknowledged is there.
+async fn check_end(folder: &Path, mut quell: Process, acknowledged: &[u64], why: &str) -> anyhow::Result<()> {
+    ensure!(!acknowledged.is_empty(), "nothing was acknowledged before");
+    let log = folder.join("quell.log");
+    let status = quell.ended(Duration::from_secs(5)).await?;
+    let said = std::fs::read_to_string(&log)?;
+    let last = said.lines().find(|line| line.starts_with("quell: ")).unwrap_or_default();
+    ensure!(status.code() == Some(1) && last.contains(why), "ended with {status}, having said:\n{said}");
+    let quell = Process::start(serve(&[], &folder.join("data")), &log).await?;
+    check_all_there(&quell, acknowledged).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_fsync_of_the_log_is_never_acknowledged_and_ends_the_process() -> anyhow::Result<()> {
+    let folder = fresh_folder("fsync-fails")?.canonicalize()?;
+    let quell = with_failing_syncs(&folder, "log.db-wal").await?;
     let (mut next, mut acknowledged, mut refused) = (0, Vec::new(), 0);
-    while refused < 5 {
-        ensure!(next < 100_000, "no fsync failed");
+    loop {
+        ensure!(next < 10_000, "no fsync failed");
         let batch = next..next + 10;
         next += 10;
         let asked = Instant::now();
-        match quell.post("/api/v2/alerts", alerts(batch.clone())).await {
-            Ok(answer) if answer.status() == StatusCode::OK => {
+        let answer = quell.post("/api/v2/alerts", alerts(batch.clone())).await;
+        ensure!(asked.elapsed() < Duration::from_secs(1), "answered after {:?}", asked.elapsed());
+        match answer.map(|answer| answer.status()) {
+            Ok(StatusCode::OK) => {
                 ensure!(refused == 0, "acknowledged after an fsync had failed");
                 acknowledged.extend(batch);
             }
-            Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => refused += 1,
-            Ok(answer) => bail!("answered {}", answer.status()),
-            // It is gone already.
-            Err(_) => refused = 5,
+            Ok(StatusCode::SERVICE_UNAVAILABLE) => refused += 1,
+            Ok(other) => bail!("answered {other}"),
+            // It is gone.
+            Err(_) => break,
         }
-        ensure!(asked.elapsed() < Duration::from_secs(3), "answered after {:?}", asked.elapsed());
     }
-    ensure!(!acknowledged.is_empty(), "nothing was acknowledged before");
-    let status = quell.ended(Duration::from_secs(10)).await?;
-    let said = std::fs::read_to_string(&log)?;
-    ensure!(!status.success() && said.contains("disk"), "ended with {status}, having said:\n{said}");
-    let quell = Process::start(serve(&[], &data), &log).await?;
-    check_all_there(&quell, &acknowledged).await
+    ensure!(refused > 0, "the request that met the error was not told so");
+    check_end(&folder, quell, &acknowledged, "the log's disk failed").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_fsync_of_the_store_ends_the_process_and_loses_nothing() -> anyhow::Result<()> {
+    let folder = fresh_folder("store-fsync-fails")?.canonicalize()?;
+    let quell = with_failing_syncs(&folder, "store.db-wal").await?;
+    let (mut next, mut acknowledged) = (0, Vec::new());
+    // The log is whole, so what it takes until the process ends is rightly acknowledged.
+    while let Ok(answer) = quell.post("/api/v2/alerts", alerts(next..next + 10)).await {
+        ensure!(next < 100_000, "no fsync failed");
+        if answer.status() == StatusCode::OK {
+            acknowledged.extend(next..next + 10);
+        }
+        next += 10;
+    }
+    check_end(&folder, quell, &acknowledged, "what was decided cannot be remembered").await
 }

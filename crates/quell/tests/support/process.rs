@@ -3,7 +3,7 @@
 //! Absent on purpose: what is posted to it.
 #![allow(dead_code, reason = "each test uses its part")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -104,6 +104,28 @@ impl Process {
         let status = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status().await?;
         if status.success() { Ok(()) } else { bail!("kill -TERM {id} failed") }
     }
+}
+
+/// A config in `folder` with the shipped rules, but for an end of what is not sent again after so many seconds.
+pub(crate) fn impatient(folder: &Path, seconds: u64) -> anyhow::Result<PathBuf> {
+    let (shipped, own) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules"), folder.join("rules"));
+    std::fs::create_dir_all(&own)?;
+    let mut changed = 0;
+    for entry in std::fs::read_dir(shipped)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let text = std::fs::read_to_string(&path)?;
+            let wanted = text.replace("resolve_timeout: 5m", &format!("resolve_timeout: {seconds}s"));
+            changed += u32::from(wanted != text);
+            std::fs::write(own.join(path.file_name().context("a file has a name")?), wanted)?;
+        }
+    }
+    if changed != 1 {
+        bail!("the shipped rules no longer say `resolve_timeout: 5m` in one place");
+    }
+    let config = folder.join("quell.yaml");
+    std::fs::write(&config, format!("rules_dir: '{}'\n", own.display()))?;
+    Ok(config)
 }
 
 /// A body of alerts that are told apart by their label `n`.
