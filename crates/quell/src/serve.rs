@@ -290,7 +290,8 @@ fn sinks(config: &Config) -> anyhow::Result<Vec<Sink>> {
                 std::env::var(name).with_context(|| format!("sink {}: the environment has no {name}", sink.name))?
             }
         };
-        let secrets: Vec<_> = text.split_whitespace().map(quell_notify::Secret::new).collect();
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let secrets: Vec<_> = lines.map(quell_notify::Secret::new).collect();
         if secrets.is_empty() {
             bail!("sink {}: its secret is empty; allowed: one or more secrets, one a line", sink.name);
         }
