@@ -82,7 +82,7 @@ impl Engine {
         values.iter().any(Option::is_some).then(|| BuildHasherDefault::<DefaultHasher>::default().hash_one(values))
     }
 
-    /// Another topology is in force: alerts that fire are bound again, and every look-up by CI is made anew.
+    /// Another topology, or other rules, are in force: alerts in hand are bound again, and every look-up is made anew.
     pub(crate) fn rebind(&mut self) {
         self.suspects.clear();
         self.unbound.clear();

@@ -450,12 +450,8 @@ impl Engine {
     }
 }
 
-/// The later of two ends; one that the sender named outweighs one that the timeout made, so that the order in which
-/// they come does not matter.
+/// When a repeat says its alert ends: the later of both ends, but an end that the sender names takes the place of one that
+/// the timeout made. As in Alertmanager, a resend without an end extends one that was named.
 fn later_end(entry: &Entry, told: Told) -> Option<Timestamp> {
-    match (entry.timed_out, told.timed_out) {
-        (true, false) => told.ends_at,
-        (false, true) => entry.ends_at.max(told.ends_at),
-        _ => entry.ends_at.max(told.ends_at),
-    }
+    if entry.timed_out && !told.timed_out { told.ends_at } else { entry.ends_at.max(told.ends_at) }
 }

@@ -118,7 +118,7 @@ impl Suspects {
         }
     }
 
-    /// Forgets everything: another graph is in force.
+    /// Forgets everything: another graph, or other rules, are in force.
     pub(crate) fn clear(&mut self) {
         self.claims.clear();
         self.fan_in.clear();

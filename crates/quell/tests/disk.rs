@@ -12,18 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use reqwest::StatusCode;
-use support::process::{Process, alerts, impatient, numbers, serve};
+use support::process::{Process, alerts, fresh_folder, impatient, numbers, serve};
 use tokio::io::AsyncBufReadExt;
 use tokio::process::{Child, Command};
-
-fn fresh_folder(name: &str) -> anyhow::Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
-    }
-    std::fs::create_dir_all(&folder)?;
-    Ok(folder)
-}
 
 /// A small disk of its own, which only this test's processes see. It is gone with the process that holds it.
 struct SmallDisk {

@@ -6,7 +6,7 @@ mod support {
     pub(crate) mod process;
 }
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,19 +16,10 @@ use quell_domain::Timestamp;
 use quell_sim::estate::sample_estate;
 use quell_sim::storm::{StormOptions, demo_storm};
 use serde_json::{Value, json};
-use support::process::{Process, alerts, numbers, serve};
+use support::process::{Process, alerts, fresh_folder, numbers, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::process::Command;
-
-fn fresh_folder(name: &str) -> anyhow::Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
-    }
-    std::fs::create_dir_all(&folder)?;
-    Ok(folder)
-}
 
 async fn start(folder: &Path) -> anyhow::Result<Process> {
     Process::start(serve(&[], &folder.join("data")), &folder.join("quell.log")).await

@@ -16,6 +16,16 @@ use tokio::time::timeout;
 /// How long it may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A new folder of this name; what an earlier run left there is gone.
+pub(crate) fn fresh_folder(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
 /// A process of `quell serve`.
 #[derive(Debug)]
 pub(crate) struct Process {
