@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::time::Duration;
 
 use quell_cmdb::CiIx;
 use quell_domain::{
@@ -11,6 +12,9 @@ use quell_domain::{
 };
 
 use crate::effects::Fold;
+
+/// An alert that began longer ago when it was first received was going on before quell listened.
+const LATE: Duration = Duration::from_secs(3600);
 
 /// Where an episode lies in [`Alerts`]; free for another once it is removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -136,6 +140,13 @@ impl Entry {
     /// What a person would call it.
     pub(crate) fn name(&self) -> &str {
         quell_domain::alert::name(&self.labels, &self.annotations)
+    }
+
+    /// When it began, by what its sender said: what is to be compared of two alerts. A sender that says nothing, or an
+    /// hour or more before it was received, is taken to have sent at once.
+    pub(crate) fn began(&self) -> Timestamp {
+        let believed = self.starts_at <= self.first_seen && self.first_seen.since(self.starts_at) < LATE;
+        if believed { self.starts_at } else { self.first_seen }
     }
 
     /// What repeats changed since the row was written.

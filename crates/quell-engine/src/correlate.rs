@@ -1,16 +1,24 @@
 //! Correlation: which incident, if any, a new alert belongs to, and why.
 //!
-//! A first version: time and the service graph for bound alerts, equal labels for unbound ones. Absent on purpose:
-//! text, learned co-occurrence, merging of incidents that turn out to be one; their place is here.
+//! Two explanations compete. Either the alert is one more of an incident's trouble: then alerts of it are to be expected
+//! at the incident's rate (`pulse`), and this one's CI takes the share of them that its closeness says (`suspects`). Or
+//! something else is wrong: that happens to a CI once in a while by chance. The score is the first rate's part of both,
+//! which is the probability of the first explanation by Bayes' rule for two Poisson processes. So windows adapt by
+//! themselves: a storm reaches far over the graph and a lone alert hardly to its neighbours, and what was near a
+//! moment ago is far an hour later.
+//!
+//! Absent on purpose: text, learned co-occurrence; their place is here.
 
 use quell_cmdb::Graph;
 use quell_domain::{Incident, IncidentState, Reason, Timestamp};
 
+use crate::pulse;
 use crate::settings::Correlation;
 use crate::suspects::Shared;
 
-/// What is left of freshness after the window, for the same CI.
-const LASTING: f64 = 0.5;
+/// While something is wrong with a CI, the next thing wrong with it is the same trouble, however late: at least so many
+/// more alerts a second are expected there.
+const LASTING: f64 = 1.0 / 1800.0;
 
 /// An incident that a new alert could join.
 #[derive(Clone, PartialEq, Debug)]
@@ -21,28 +29,34 @@ pub(crate) struct Candidate {
     pub(crate) reason: Reason,
 }
 
-/// How fresh an incident is, 1 just after its last new alert to 0.5 at the end of the window; `None` beyond it.
-pub(crate) fn freshness(rules: &Correlation, last_fired_at: Timestamp, now: Timestamp) -> Option<f64> {
+/// How fresh an incident of unbound alerts is, 1 just after its last new alert to 0.5 at the end of the window; `None`
+/// beyond it.
+fn freshness(rules: &Correlation, last_fired_at: Timestamp, now: Timestamp) -> Option<f64> {
     let age = now.since(last_fired_at);
     (age <= rules.window).then(|| 1.0 - 0.5 * age.as_secs_f64() / rules.window.as_secs_f64().max(1e-6))
 }
 
-/// Weighs a shared suspect: closeness × freshness; `None` below the threshold.
+/// Weighs an incident with a shared suspect against chance; `None` below the threshold.
 pub(crate) fn weigh(
     rules: &Correlation,
     graph: &Graph,
     shared: &Shared,
     incident: &Incident,
-    now: Timestamp,
+    at: Timestamp,
 ) -> Option<Candidate> {
-    let last_fired_at = incident.last_fired_at;
     let same_ci = shared.hops == 0 && shared.claim.hops == 0;
-    // While something is still wrong with a CI, the next thing wrong with it is the same trouble, however late.
-    let lasting = (same_ci && incident.state == IncidentState::Open).then_some(LASTING);
-    let score = shared.closeness * freshness(rules, last_fired_at, now).or(lasting)?;
+    let lasting = if same_ci && incident.state == IncidentState::Open { LASTING } else { 0.0 };
+    let expected = pulse::rate(&incident.pulse, at).max(lasting) * shared.closeness;
+    let chance = 1.0 / rules.background.as_secs_f64().max(1e-6);
+    let score = expected / (expected + chance);
     (score >= rules.threshold).then(|| {
-        let apart = now.since(last_fired_at).as_secs_f64();
-        let reason = explain(graph, shared).number("score", score).number("apart_seconds", apart);
+        let apart = at.since(incident.last_fired_at).as_secs_f64();
+        let reason = explain(graph, shared)
+            .number("score", shown(score))
+            .number("apart_seconds", apart)
+            .number("closeness", shown(shared.closeness))
+            .number("expected_per_hour", shown(expected * 3600.0))
+            .number("chance_per_hour", shown(chance * 3600.0));
         Candidate { incident: shared.incident, score, reason }
     })
 }
@@ -63,6 +77,15 @@ pub(crate) fn weigh_labels(
             .number("score", score)
             .number("apart_seconds", apart);
     Some(Candidate { incident, score, reason })
+}
+
+/// Three digits are enough to show.
+fn shown(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    let unit = 10_f64.powf(value.abs().log10().floor() - 2.0);
+    (value / unit).round() * unit
 }
 
 fn explain(graph: &Graph, shared: &Shared) -> Reason {

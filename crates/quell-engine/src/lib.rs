@@ -17,6 +17,7 @@ mod lifecycle;
 mod locate;
 mod operator;
 mod place;
+mod pulse;
 mod receive;
 pub mod settings;
 mod suspects;

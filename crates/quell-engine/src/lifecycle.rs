@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use quell_cmdb::CiIx;
 use quell_domain::{
     Alert, AlertId, AlertState, Binding, BlastRadius, Impact, Incident, IncidentId, IncidentState, Moment, Notice,
-    Position, Priority, Reason, TimelineEntry, Timestamp, Transition, Urgency,
+    Position, Priority, Pulse, Reason, TimelineEntry, Timestamp, Transition, Urgency,
 };
 
 use crate::alerts::{Entry, Slot};
 use crate::deadlines::DeadlineReason;
 use crate::effects::AlertChange;
 use crate::engine::{Engine, Joined};
+use crate::pulse;
 
 /// Who acts when nobody did.
 pub(crate) const QUELL: &str = "quell";
@@ -133,6 +134,7 @@ impl Engine {
             blast_radius: BlastRadius::default(),
             review_at: None,
             transitions: 0,
+            pulse: Pulse::default(),
         };
         let name = entry.name().to_owned();
         self.incidents.insert(number, Live::of_row(row));
@@ -195,11 +197,13 @@ impl Engine {
         self.link(number, slot);
         let entry = self.alerts.get(slot);
         let (started_at, firing) = (entry.starts_at.min(now), entry.state == AlertState::Firing);
+        let began = entry.began();
         let row = &mut self.live(number).row;
         row.alerts += 1;
         row.firing += u64::from(firing);
         row.started_at = row.started_at.min(started_at);
         row.last_fired_at = now;
+        pulse::beat(&mut row.pulse, began);
     }
 
     /// Puts an alert into its incident's look-ups, and the incident's claims on suspects.
@@ -216,7 +220,7 @@ impl Engine {
         if let Some(ci) = new_ci {
             let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
             let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
-            self.suspects.claim(number, ci, &suspects);
+            self.suspects.claim(&self.graph, number, ci, &suspects, max_hops);
         }
     }
 

@@ -75,7 +75,7 @@ pub(crate) fn locate(
         / f64::from(u32::try_from(walked.len()).unwrap_or(u32::MAX));
     let mut tallies: BTreeMap<CiIx, Tally> = BTreeMap::new();
     for member in &walked {
-        for suspect in suspects.of(graph, member.ci, max_hops, limit) {
+        for suspect in suspects.of(graph, member.ci, max_hops, limit).iter() {
             let tally = tallies.entry(suspect.ci).or_default();
             tally.explained += suspect.strength * scale;
             tally.dependents += f64::from(u8::from(suspect.hops > 0)) * scale;

@@ -65,11 +65,12 @@ impl Engine {
         };
         let rules = &self.settings.correlation;
         let (max_hops, limit) = (rules.max_hops, self.walk_limit());
+        let at = entry.began();
         let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
-        let shared = self.suspects.shared(&self.graph, &suspects, max_hops, rules.threshold);
+        let shared = self.suspects.shared(&self.graph, &suspects, max_hops);
         let candidates = shared.iter().filter_map(|shared| {
             let live = self.incidents.get(&shared.incident).filter(|live| live.takes_alerts())?;
-            correlate::weigh(rules, &self.graph, shared, &live.row, now)
+            correlate::weigh(rules, &self.graph, shared, &live.row, at)
         });
         correlate::best(candidates.collect())
     }

@@ -83,11 +83,13 @@ pub enum BindStep {
 /// When two alerts are the same trouble.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Correlation {
-    /// An incident takes new alerts for this long after its last one.
+    /// An incident of unbound alerts takes new ones for this long after its last one.
     pub window: Duration,
+    /// How often a CI raises an alert by chance, that is for a trouble of its own: once in this time.
+    pub background: Duration,
     /// How far apart on the service graph two CIs may be, in relationships.
     pub max_hops: u32,
-    /// The least score, 0 to 1, that joins an alert to an incident.
+    /// The least probability, 0 to 1, that joins an alert to an incident.
     pub threshold: f64,
     /// An unbound alert joins an incident of alerts with equal values of these labels (those of them that it has).
     pub unbound_by: Vec<String>,

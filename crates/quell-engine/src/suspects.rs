@@ -1,4 +1,4 @@
-//! Suspects: which open incidents could share a cause with a new alert.
+//! Suspects: which open incidents could share a cause with a new alert, and how close.
 //!
 //! Every CI an incident's alerts are bound to hangs on other CIs. Each of these is a suspect, and the incident stakes a
 //! claim on it. A new alert looks only at its own suspects, so that the cost of a decision does not grow with the
@@ -7,20 +7,24 @@
 //!
 //! Absent on purpose: time and thresholds; `correlate` weighs what this finds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
 
 use quell_cmdb::{CiIx, Graph, Reach, Scratch};
 
 /// How much of a suspicion is left after one more relationship. A cause one hop away is likelier than one two hops away.
 const DECAY: f64 = 0.85;
 
-/// Dependents at which a shared dependency begins to lose its power to join two alerts: that both hang on the core
-/// switch says little.
-const HUB: f64 = 16.0;
-
 /// Dependents beyond which counting more of them changes nothing worth its cost.
 const FAN_LIMIT: usize = 2048;
+
+/// An incident is looked at through a shared dependency when at least one in so many of its dependents alert. Below
+/// that the dependency cannot join anything to it, and a hub would have every incident looked at.
+const LEAST_SHARE: f64 = 200.0;
+
+/// Lists of suspects kept, by CI; more of them start afresh.
+const LISTS: usize = 65_536;
 
 /// A suspect of one CI: how far, and how strongly the CI hangs on it, 0 to 1.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -30,12 +34,14 @@ pub(crate) struct Suspect {
     pub(crate) strength: f64,
 }
 
-/// An incident's claim on a suspect: its member CI that hangs on it most strongly.
+/// An incident's claim on a suspect: of its alerting CIs, the one that hangs on it most strongly, and how much all do.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Claim {
     pub(crate) hops: u32,
     pub(crate) strength: f64,
     pub(crate) member: CiIx,
+    /// The sum of their strengths.
+    pub(crate) mass: f64,
 }
 
 /// The best claim an incident has on one of a new alert's suspects.
@@ -48,7 +54,7 @@ pub(crate) struct Shared {
     pub(crate) claim: Claim,
     /// How many CIs hang on the suspect.
     pub(crate) fan_in: u32,
-    /// 0 to 1.
+    /// How likely one alert of the incident's trouble is one on the new alert's CI, 0 to 1.
     pub(crate) closeness: f64,
 }
 
@@ -57,23 +63,61 @@ pub(crate) struct Shared {
 struct Claims {
     own: BTreeMap<u64, Claim>,
     via: BTreeMap<u64, Claim>,
+    /// Those of `via` that [`LEAST_SHARE`] lets be looked at.
+    heavy: BTreeSet<u64>,
+}
+
+/// What an incident's claims come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    /// Its alerting CIs.
+    cis: f64,
+    /// The greatest [`Weight::fit`] of its suspects.
+    best: f64,
 }
 
 /// All claims, and what was measured of the graph on the way.
 #[derive(Debug, Default)]
 pub(crate) struct Suspects {
     claims: HashMap<CiIx, Claims, BuildHasherDefault<DefaultHasher>>,
+    sums: HashMap<u64, Sum, BuildHasherDefault<DefaultHasher>>,
     fan_in: HashMap<CiIx, u32, BuildHasherDefault<DefaultHasher>>,
+    lists: HashMap<CiIx, Arc<[Suspect]>, BuildHasherDefault<DefaultHasher>>,
     scratch: Scratch,
     reach: Vec<Reach>,
 }
 
+/// How well a suspect explains an incident.
+struct Weight {
+    own: f64,
+    via: f64,
+    fan_in: f64,
+}
+
+impl Weight {
+    /// Alerting CIs explained × share of all its dependents that alert. An alert of its own is worth the root of its
+    /// dependents: it says much, and of a hub less than most of its dependents would.
+    fn fit(&self) -> f64 {
+        let alerting = self.own * (self.fan_in + 1.0).sqrt() + self.via;
+        (self.own + self.via) * (alerting / (self.fan_in + 1.0)).min(1.0)
+    }
+}
+
 impl Suspects {
     /// The suspects of a CI, nearest first, itself at 0 hops.
-    pub(crate) fn of(&mut self, graph: &Graph, ci: CiIx, max_hops: u32, limit: usize) -> Vec<Suspect> {
+    pub(crate) fn of(&mut self, graph: &Graph, ci: CiIx, max_hops: u32, limit: usize) -> Arc<[Suspect]> {
+        if let Some(list) = self.lists.get(&ci) {
+            return Arc::clone(list);
+        }
+        if self.lists.len() >= LISTS {
+            self.lists.clear();
+        }
         graph.dependencies_in(&mut self.scratch, ci, max_hops, limit, &mut self.reach);
         let strength = |reach: &Reach| reach.weight * DECAY.powi(reach.hops.cast_signed());
-        self.reach.iter().map(|reach| Suspect { ci: reach.ci, hops: reach.hops, strength: strength(reach) }).collect()
+        let suspect = |reach: &Reach| Suspect { ci: reach.ci, hops: reach.hops, strength: strength(reach) };
+        let list: Arc<[Suspect]> = self.reach.iter().map(suspect).collect();
+        self.lists.insert(ci, Arc::clone(&list));
+        list
     }
 
     /// How many CIs hang on a suspect within `max_hops`.
@@ -87,30 +131,39 @@ impl Suspects {
         counted
     }
 
-    /// An incident has an alert on `member`: it claims all of that CI's suspects.
-    pub(crate) fn claim(&mut self, incident: u64, member: CiIx, suspects: &[Suspect]) {
+    /// An incident has its first alert on `member`: it claims all of that CI's suspects.
+    pub(crate) fn claim(&mut self, graph: &Graph, incident: u64, member: CiIx, suspects: &[Suspect], max_hops: u32) {
+        let mut best: f64 = 0.0;
         for suspect in suspects {
-            let claim = Claim { hops: suspect.hops, strength: suspect.strength, member };
+            let fan_in = f64::from(self.fan_in(graph, suspect.ci, max_hops));
+            let claim = Claim { hops: suspect.hops, strength: suspect.strength, member, mass: 0.0 };
             let claims = self.claims.entry(suspect.ci).or_default();
-            let claims = if suspect.hops == 0 { &mut claims.own } else { &mut claims.via };
+            let by_incident = if suspect.hops == 0 { &mut claims.own } else { &mut claims.via };
+            let kept = by_incident.entry(incident).or_insert(claim);
+            let mass = kept.mass + suspect.strength;
             // The nearest member counts; of equals the one with the lowest id, whichever came first.
-            claims
-                .entry(incident)
-                .and_modify(|kept| {
-                    if (claim.strength, kept.member) > (kept.strength, claim.member) {
-                        *kept = claim;
-                    }
-                })
-                .or_insert(claim);
+            if (claim.strength, kept.member) > (kept.strength, claim.member) {
+                *kept = claim;
+            }
+            kept.mass = mass;
+            if suspect.hops > 0 && mass * LEAST_SHARE >= fan_in {
+                claims.heavy.insert(incident);
+            }
+            best = best.max(claims.weight(incident, fan_in).fit());
         }
+        let sum = self.sums.entry(incident).or_default();
+        sum.cis += 1.0;
+        sum.best = sum.best.max(best);
     }
 
-    /// Gives up all claims that an incident has on these suspects.
+    /// Gives up all claims that an incident has through these of its CIs.
     pub(crate) fn release(&mut self, incident: u64, suspects: &[Suspect]) {
+        self.sums.remove(&incident);
         for suspect in suspects {
             if let Some(claims) = self.claims.get_mut(&suspect.ci) {
                 claims.own.remove(&incident);
                 claims.via.remove(&incident);
+                claims.heavy.remove(&incident);
                 if claims.own.is_empty() && claims.via.is_empty() {
                     self.claims.remove(&suspect.ci);
                 }
@@ -121,25 +174,26 @@ impl Suspects {
     /// Forgets everything: another graph, or other rules, are in force.
     pub(crate) fn clear(&mut self) {
         self.claims.clear();
+        self.sums.clear();
         self.fan_in.clear();
+        self.lists.clear();
     }
 
-    /// The incidents that share a suspect with a CI, each by its best one, by number. Claims that could not reach
-    /// `threshold` are not looked at, so that a hub on which thousands of incidents hang costs nothing.
-    pub(crate) fn shared(&mut self, graph: &Graph, suspects: &[Suspect], max_hops: u32, threshold: f64) -> Vec<Shared> {
+    /// The incidents that share a suspect with a CI, each by its best one, by number.
+    pub(crate) fn shared(&mut self, graph: &Graph, suspects: &[Suspect], max_hops: u32) -> Vec<Shared> {
         let mut best: BTreeMap<u64, Shared> = BTreeMap::new();
         for suspect in suspects {
             if !self.claims.contains_key(&suspect.ci) {
                 continue;
             }
             let fan_in = self.fan_in(graph, suspect.ci, max_hops);
-            let between = 1.0 / (1.0 + (1.0 + f64::from(fan_in) / HUB).ln());
-            let discount = if suspect.hops > 0 { between } else { 1.0 };
-            let Claims { own, via } = &self.claims[&suspect.ci];
-            let reachable = suspect.strength * DECAY * discount >= threshold;
-            let via = reachable.then_some(via).into_iter().flatten().map(|claim| (claim, discount));
-            for ((&incident, &claim), discount) in own.iter().map(|claim| (claim, 1.0)).chain(via) {
-                let closeness = suspect.strength * claim.strength * discount;
+            let claims = &self.claims[&suspect.ci];
+            let light = claims.own.keys().filter(|incident| !claims.heavy.contains(incident));
+            for &incident in claims.heavy.iter().chain(light) {
+                let (own, via) = (claims.own.get(&incident), claims.via.get(&incident));
+                let Some(claim) = own.or(via).copied() else { continue };
+                let sum = self.sums.get(&incident).copied().unwrap_or_default();
+                let closeness = closeness(suspect, &claims.weight(incident, f64::from(fan_in)), sum);
                 let (hops, suspect) = (suspect.hops, suspect.ci);
                 let shared = Shared { incident, suspect, hops, claim, fan_in, closeness };
                 best.entry(incident).and_modify(|kept| *kept = better(*kept, shared)).or_insert(shared);
@@ -147,6 +201,30 @@ impl Suspects {
         }
         best.into_values().collect()
     }
+}
+
+impl Claims {
+    fn weight(&self, incident: u64, fan_in: f64) -> Weight {
+        let mass = |claims: &BTreeMap<u64, Claim>| claims.get(&incident).map_or(0.0, |claim| claim.mass);
+        Weight { own: mass(&self.own), via: mass(&self.via), fan_in }
+    }
+}
+
+/// How likely an alert of an incident is one on a CI with this suspect: the share of the incident that the suspect
+/// explains, shared among all that hang on it, and less where another suspect explains the incident better. The last
+/// counts the more, the more CIs alert: of one alert any suspect may be the cause.
+fn closeness(suspect: &Suspect, weight: &Weight, sum: Sum) -> f64 {
+    let cis = sum.cis.max(1.0);
+    let others = weight.fan_in + 1.0;
+    let near = match (suspect.hops, weight.own > 0.0) {
+        (0, true) => weight.own,
+        (0, false) => weight.via / others.sqrt(),
+        (_, _) => weight.own / others.sqrt() + weight.via / others,
+    };
+    let plausible = if sum.best > 0.0 { (weight.fit() / sum.best).min(1.0).powf(1.0 - 1.0 / cis) } else { 1.0 };
+    // An alert on the same CI is near whatever else the incident holds.
+    let same = f64::from(u8::from(suspect.hops == 0 && weight.own > 0.0));
+    (near / cis * plausible).max(same / cis.sqrt()) * suspect.strength
 }
 
 fn better(kept: Shared, other: Shared) -> Shared {

@@ -16,11 +16,18 @@ const DURATION: &str = "a duration, as 5m";
 pub(crate) fn correlation(node: &Node<'_>) -> Option<Correlation> {
     let mut fields = node.object();
     let window = fields.need("window", DURATION).and_then(|node| node.duration());
+    let background = fields.need("background", DURATION).and_then(|node| node.duration());
     let max_hops = fields.need("max_hops", "a whole number").and_then(|node| small(&node));
     let threshold = fields.need("threshold", "a number from 0 to 1").and_then(|node| node.share());
     let unbound_by = fields.need("unbound_by", "a list of label names").map(|node| node.texts());
     fields.end();
-    Some(Correlation { window: window?, max_hops: max_hops?, threshold: threshold?, unbound_by: unbound_by? })
+    Some(Correlation {
+        window: window?,
+        background: background?,
+        max_hops: max_hops?,
+        threshold: threshold?,
+        unbound_by: unbound_by?,
+    })
 }
 
 fn small(node: &Node<'_>) -> Option<u32> {
@@ -85,9 +92,13 @@ pub(crate) fn limits(node: &Node<'_>) -> Option<Limits> {
 }
 
 pub(crate) fn correlation_json(correlation: &Correlation) -> Value {
-    let Correlation { window, max_hops, threshold, unbound_by } = correlation;
+    let Correlation { window, background, max_hops, threshold, unbound_by } = correlation;
     json!({
-        "window": write_duration(*window), "max_hops": max_hops, "threshold": threshold, "unbound_by": unbound_by,
+        "window": write_duration(*window),
+        "background": write_duration(*background),
+        "max_hops": max_hops,
+        "threshold": threshold,
+        "unbound_by": unbound_by,
     })
 }
 

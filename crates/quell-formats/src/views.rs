@@ -221,6 +221,7 @@ pub fn incident_json(incident: &Incident, alerts: &[Alert], timeline: &[Timeline
         blast_radius,
         review_at: _,
         transitions: _,
+        pulse: _,
     } = incident;
     IncidentJson {
         id: id.to_string(),

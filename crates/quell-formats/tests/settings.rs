@@ -95,12 +95,12 @@ fn mistakes_say_file_place_found_and_allowed() {
         &with(rules, "window: 5m", "windov: 5m"),
         &[
             "rules/correlation.yaml: correlation.window: found nothing; allowed: a duration, as 5m",
-            "rules/correlation.yaml: correlation.windov: found an unknown key; allowed: window, max_hops, threshold, \
+            "rules/correlation.yaml: correlation.windov: found an unknown key; allowed: window, background, max_hops, threshold, \
              unbound_by",
         ],
     );
     check(
-        &with(rules, "threshold: 0.35", "threshold: 35"),
+        &with(rules, "threshold: 0.5", "threshold: 35"),
         &["rules/correlation.yaml: correlation.threshold: found 35; allowed: a number from 0 to 1"],
     );
     check(

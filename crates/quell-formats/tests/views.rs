@@ -80,6 +80,7 @@ fn incident() -> Incident {
         },
         review_at: None,
         transitions: 2,
+        pulse: Default::default(),
     }
 }
 

@@ -318,6 +318,7 @@ pub(crate) fn incident(number: u64, state: IncidentState) -> IncidentDetail {
         blast_radius: BlastRadius { cis: 3, services: vec![service.into()], partial: true },
         review_at: None,
         transitions: 1,
+        pulse: Default::default(),
     };
     let timeline = vec![TimelineEntry { incident: id, at: NOW, actor: NASTY.into(), reason: why() }];
     IncidentDetail { incident, alerts: vec![alert(number, Some(id))], timeline }

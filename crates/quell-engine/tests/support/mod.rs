@@ -34,8 +34,9 @@ pub(crate) fn settings() -> Settings {
         pipelines: Source::ALL.map(pipeline).to_vec(),
         correlation: Correlation {
             window: Duration::from_secs(300),
+            background: Duration::from_secs(7200),
             max_hops: 4,
-            threshold: 0.25,
+            threshold: 0.5,
             unbound_by: vec!["alertname".into(), "job".into()],
         },
         lifecycle: Lifecycle {

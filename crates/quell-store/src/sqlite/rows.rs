@@ -193,7 +193,7 @@ pub(super) fn bind_fold(query: Query, fold: &Fold) -> Query {
 }
 
 /// The columns of an incident after tenant and shard, in the order of [`bind_incident`].
-pub(super) const INCIDENT_COLUMNS: [&str; 24] = [
+pub(super) const INCIDENT_COLUMNS: [&str; 25] = [
     "number",
     "in_hand",
     "change",
@@ -218,12 +218,13 @@ pub(super) const INCIDENT_COLUMNS: [&str; 24] = [
     "blast_radius",
     "review_at",
     "transitions",
+    "pulse",
 ];
 
 /// Reads incidents; followed by `WHERE`. Columns in the order of [`read_incident`].
 pub(super) const SELECT_INCIDENTS: &str = "SELECT number, state, title, priority, impact, urgency, opened_position, \
     opened_ordinal, opened_at, started_at, last_fired_at, resolved_at, resolved_by, acknowledged_at, acknowledged_by, \
-    reopened, alerts, firing, causes, blast_radius, review_at, transitions FROM incidents";
+    reopened, alerts, firing, causes, blast_radius, review_at, transitions, pulse FROM incidents";
 
 /// Binds an incident's row with the number of its change; its shard was checked.
 pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Query {
@@ -250,6 +251,7 @@ pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Q
         blast_radius,
         review_at,
         transitions,
+        pulse,
     } = incident;
     query
         .bind(id.number.cast_signed())
@@ -276,6 +278,7 @@ pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Q
         .bind(json::write_blast(blast_radius))
         .bind(review_at.map(Timestamp::micros))
         .bind(*transitions)
+        .bind(json::write_pulse(pulse))
 }
 
 /// Reads a row of [`SELECT_INCIDENTS`].
@@ -311,6 +314,7 @@ pub(super) fn read_incident(operation: &'static str, shard: Shard, row: &SqliteR
         blast_radius: row.json(json::read_blast)?,
         review_at: row.optional()?.map(Timestamp::from_micros),
         transitions: row.small()?,
+        pulse: row.json(json::read_pulse)?,
     })
 }
 
