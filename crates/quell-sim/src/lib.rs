@@ -5,6 +5,7 @@
 
 pub mod estate;
 pub mod http;
+pub mod quality;
 pub mod rng;
 pub mod score;
 pub mod storm;

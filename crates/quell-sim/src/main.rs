@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use quell_sim::quality;
 use quell_sim::torture::{self, Options, Shape};
 
 /// Storms and faults for quell.
@@ -44,6 +46,21 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    /// Score quell on recorded alerts whose truth is known.
+    Quality(Quality),
+}
+
+#[derive(Args)]
+struct Quality {
+    /// A folder with known truth, or a folder of such folders.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Only the folder of this name.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -54,11 +71,23 @@ enum Mode {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
-    let What::Torture { mode: Mode::Embedded, quell, cycles, seed, data_dir, senders, rate, json } =
-        Arguments::parse().what;
-    eprintln!("seed {seed}");
-    let options = Options { cycles, seed, data_dir, senders, rate, ..Options::new(quell) };
-    let report = torture::run(options).await?;
-    println!("{}", report.written(if json { Shape::Json } else { Shape::Text })?);
-    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    match Arguments::parse().what {
+        What::Torture { mode: Mode::Embedded, quell, cycles, seed, data_dir, senders, rate, json } => {
+            eprintln!("seed {seed}");
+            let options = Options { cycles, seed, data_dir, senders, rate, ..Options::new(quell) };
+            let report = torture::run(options).await?;
+            println!("{}", report.written(if json { Shape::Json } else { Shape::Text })?);
+            Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        What::Quality(Quality { data, only, json }) => {
+            let settings = Arc::new(quality::replay::shipped());
+            let scored = quality::measure(&data, only.as_deref(), &settings)?;
+            if json {
+                println!("{}", quality::table::json(&scored));
+            } else {
+                print!("{}", quality::table::text(&scored));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
 }

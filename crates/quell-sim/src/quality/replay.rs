@@ -1,0 +1,154 @@
+//! An engine that is fed a recorded stream: every body through the real decoder, every deadline at its time.
+//!
+//! Deliberately absent: the truth; whoever compares asks for what was decided.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quell_cmdb::Graph;
+use quell_domain::{
+    Activation, AlertId, ArtefactKind, CiId, Digest, Fingerprint, Incident, Input, Moment, Position, Shard, Source,
+    Timestamp,
+};
+use quell_engine::{AlertChange, Artefact, Effects, Engine, Settings};
+use serde_json::json;
+
+/// The digest under which the topology is activated; any will do, nothing is stored.
+const TOPOLOGY: Digest = Digest([7; 32]);
+
+/// The settings as shipped.
+///
+/// # Panics
+/// Never: `quell check` holds the shipped files together.
+#[must_use]
+pub fn shipped() -> Settings {
+    let files = quell_formats::settings::shipped();
+    quell_formats::settings::compile(&files).expect("the shipped files hold together").settings
+}
+
+/// What became of one alert episode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Episode {
+    /// The incident it was put into on arrival.
+    pub at_arrival: Option<u64>,
+    /// The incident it is in now.
+    pub now: Option<u64>,
+}
+
+/// The engine with what it has said so far.
+pub struct Replay {
+    engine: Engine,
+    position: Position,
+    now: Timestamp,
+    latest: HashMap<Fingerprint, AlertId>,
+    episodes: BTreeMap<AlertId, Episode>,
+    incidents: BTreeMap<u64, Incident>,
+}
+
+impl Replay {
+    /// An engine that has seen nothing but its topology.
+    #[must_use]
+    pub fn new(settings: &Arc<Settings>, graph: &Arc<Graph>, start: Timestamp) -> Replay {
+        let mut engine = Engine::new(Shard::FIRST, Arc::clone(settings));
+        engine.shelve(TOPOLOGY, Artefact::Topology(Arc::clone(graph)));
+        let mut replay = Replay {
+            engine,
+            position: Position::START,
+            now: start,
+            latest: HashMap::new(),
+            episodes: BTreeMap::new(),
+            incidents: BTreeMap::new(),
+        };
+        replay.apply(start, &Input::Activate(Activation { kind: ArtefactKind::Topology, digest: TOPOLOGY }));
+        replay
+    }
+
+    /// The time of the last thing applied.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Posts a body at a time not before the last one; the episodes that its items belong to, in their order, `None`
+    /// for an item that belongs to none.
+    pub fn post(&mut self, at: Timestamp, source: Source, body: &[u8]) -> Vec<Option<AlertId>> {
+        self.pass(at);
+        let batch = crate::storm::decode(source, body);
+        let fingerprints: Vec<Fingerprint> = batch.items().iter().map(|item| item.fingerprint).collect();
+        self.apply(at, &Input::Alerts(batch));
+        fingerprints.iter().map(|fingerprint| self.latest.get(fingerprint).copied()).collect()
+    }
+
+    /// Lets time pass up to `until`; whatever is due on the way happens at its own time.
+    pub fn pass(&mut self, until: Timestamp) {
+        while let Some((at, _)) = self.engine.next_deadline().filter(|(at, _)| *at <= until) {
+            let at = at.max(self.now);
+            self.between(at);
+            self.apply(at, &Input::Tick);
+        }
+        self.between(until);
+        self.now = self.now.max(until);
+    }
+
+    /// The place of whatever a running quell does beside the stream at `now`: training of learned state and its
+    /// activation go here, with nothing but what was seen before `now`.
+    #[expect(clippy::unused_self, reason = "nothing is learned beside the stream yet")]
+    fn between(&mut self, _now: Timestamp) {}
+
+    fn apply(&mut self, at: Timestamp, input: &Input) {
+        self.position = self.position.next();
+        self.now = self.now.max(at);
+        let effects = self.engine.on_input(Moment { position: self.position, received_at: at }, input);
+        self.keep(effects);
+    }
+
+    fn keep(&mut self, effects: Effects) {
+        for change in effects.alerts {
+            let AlertChange::Put(row) = change else { continue };
+            let incident = row.incident.map(|id| id.number);
+            let fresh = Episode { at_arrival: incident, now: incident };
+            self.episodes.entry(row.id).or_insert(fresh).now = incident;
+            let latest = self.latest.entry(row.fingerprint).or_insert(row.id);
+            *latest = row.id.max(*latest);
+        }
+        for row in effects.incidents {
+            self.incidents.insert(row.id.number, row);
+        }
+    }
+
+    /// What became of an episode.
+    #[must_use]
+    pub fn episode(&self, id: AlertId) -> Option<Episode> {
+        self.episodes.get(&id).copied()
+    }
+
+    /// The probable causes of an incident, best first, with their scores.
+    #[must_use]
+    pub fn ranking(&self, incident: u64) -> Vec<(CiId, f64)> {
+        let row = self.incidents.get(&incident);
+        row.map(|row| row.causes.iter().map(|cause| (cause.ci.clone(), cause.score)).collect()).unwrap_or_default()
+    }
+
+    /// Every incident's last version, by number.
+    #[must_use]
+    pub fn incidents(&self) -> &BTreeMap<u64, Incident> {
+        &self.incidents
+    }
+}
+
+/// One API v2 alert as a body; labels that are empty are left out.
+#[must_use]
+pub fn body(labels: &[(&str, &str)], annotations: &[(&str, &str)], starts_at: Timestamp, valid: Duration) -> Vec<u8> {
+    let object = |pairs: &[(&str, &str)]| -> serde_json::Map<String, serde_json::Value> {
+        pairs.iter().filter(|(_, value)| !value.is_empty()).map(|&(name, value)| (name.into(), value.into())).collect()
+    };
+    json!([{
+        "labels": object(labels),
+        "annotations": object(annotations),
+        "startsAt": starts_at.to_string(),
+        "endsAt": (starts_at + valid).to_string(),
+    }])
+    .to_string()
+    .into_bytes()
+}

@@ -1,0 +1,235 @@
+//! What was measured, as one table for people and as JSON for programs.
+//!
+//! Deliberately absent: measuring.
+
+use std::fmt::Write as _;
+
+use quell_domain::Digest;
+use serde_json::{Value, json};
+
+use super::bars::{self, How};
+use super::cause::{Causes, Level, LevelScore};
+use super::correlation::Correlation;
+use super::measure::{PartitionScore, RankScore};
+use super::petshop::Petshop;
+
+/// One scored task of one folder.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Scored {
+    /// Which incident.
+    Correlation(Correlation),
+    /// Which cause.
+    Cause(Causes),
+    /// Which cause, from metrics.
+    Petshop(Petshop),
+}
+
+/// One line of the table.
+struct Line {
+    set: String,
+    task: String,
+    measure: &'static str,
+    measured: f64,
+    /// Unless a bar says so, the figure to be beaten, and by which it is held.
+    best: (f64, &'static str),
+    bar: Option<bars::Bar>,
+}
+
+/// A measure's name, and how it is read off a score.
+type Measure<S> = (&'static str, fn(&S) -> f64);
+
+/// The table for people: one line for each measure of each set.
+#[must_use]
+pub fn text(scored: &[(String, Scored)]) -> String {
+    let mut lines = Vec::new();
+    for (name, scored) in scored {
+        match scored {
+            Scored::Correlation(found) => correlation(name, found, &mut lines),
+            Scored::Cause(found) => cause(name, found, &mut lines),
+            Scored::Petshop(found) => petshop(name, found, &mut lines),
+        }
+    }
+    let shown: Vec<[String; 6]> = lines.iter().map(cells).collect();
+    let head = ["set", "task", "measure", "measured", "bar", "best baseline"].map(str::to_owned);
+    let mut widths = head.clone().map(|cell| cell.chars().count());
+    for row in &shown {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in std::iter::once(&head).chain(&shown) {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.chars().count())))
+            .collect();
+        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+    }
+    text
+}
+
+fn cells(line: &Line) -> [String; 6] {
+    let Line { set, task, measure, measured, best: (best, holder), bar } = line;
+    let (met, bar) = match bar {
+        Some(bar) => (Some(bar.met(*measured)), bar.shown()),
+        None => (None, "-".to_owned()),
+    };
+    let mark = match met {
+        Some(true) => " ok",
+        Some(false) => " below",
+        None => "",
+    };
+    let mark = if met == Some(false) && line.bar.is_some_and(|bar| bar.how == How::AtMost) { " above" } else { mark };
+    let measured = format!("{measured:.3}{mark}");
+    [set.clone(), task.clone(), (*measure).to_owned(), measured, bar, format!("{best:.3} ({holder})")]
+}
+
+fn correlation(name: &str, found: &Correlation, lines: &mut Vec<Line>) {
+    // The baseline with the best ARI speaks for all: one that leaves every alert alone has no noise in its faults.
+    let best = found.baselines.iter().max_by(|(_, a), (_, b)| a.ari.total_cmp(&b.ari));
+    let measures: [Measure<PartitionScore>; 9] = [
+        ("ARI", |score| score.ari),
+        ("pair F1", |score| score.pair_f1),
+        ("pair precision", |score| score.precision),
+        ("pair recall", |score| score.recall),
+        ("V", |score| score.v),
+        ("incidents/fault", |score| score.incidents_per_fault),
+        ("noise in faults", |score| score.noise_contamination),
+        ("mixing incidents", |score| score.mixing),
+        ("compression", |score| score.compression),
+    ];
+    let tasks = [("correlation", &found.last), ("at arrival", &found.at_arrival)];
+    for (task, score) in tasks {
+        let shown = if task == "correlation" { &measures[..] } else { &measures[..2] };
+        for (measure, of) in shown {
+            let baseline = best.map_or((0.0, "none"), |(name, score)| (of(score), *name));
+            let bar = bars::of(found.digest, task, measure);
+            lines.push(Line { set: name.into(), task: task.into(), measure, measured: of(score), best: baseline, bar });
+        }
+    }
+}
+
+fn cause(name: &str, found: &Causes, lines: &mut Vec<Line>) {
+    for LevelScore { level, candidates: _, score, baselines } in &found.levels {
+        let task = if *level == Level::Service { "cause" } else { "cause, exact" };
+        ranked(name, task, found.digest, score, baselines, lines);
+    }
+}
+
+fn petshop(name: &str, found: &Petshop, lines: &mut Vec<Line>) {
+    ranked(name, "cause", found.digest, &found.alone, &found.baselines, lines);
+    ranked(name, "cause with target", found.digest, &found.with_target, &found.target_baselines, lines);
+}
+
+fn ranked(
+    name: &str,
+    task: &str,
+    digest: Digest,
+    score: &RankScore,
+    baselines: &[(&'static str, RankScore)],
+    lines: &mut Vec<Line>,
+) {
+    let measures: [Measure<RankScore>; 4] = [
+        ("AC@1", |score| score.at[0]),
+        ("AC@3", |score| score.at[2]),
+        ("AC@5", |score| score.at[4]),
+        ("Avg@5", |score| score.average()),
+    ];
+    for (measure, of) in measures {
+        let best = baselines.iter().map(|(name, score)| (of(score), *name)).max_by(|a, b| a.0.total_cmp(&b.0));
+        lines.push(Line {
+            set: name.into(),
+            task: task.into(),
+            measure,
+            measured: of(score),
+            best: best.unwrap_or((0.0, "none")),
+            bar: bars::of(digest, task, measure),
+        });
+    }
+}
+
+/// The same for programs. `sets` has one object for each task of each folder; beside it stand the finer level of
+/// causes, causes with the violated node known, decisions at arrival, and the baselines.
+#[must_use]
+pub fn json(scored: &[(String, Scored)]) -> Value {
+    let (mut sets, mut exact, mut with_target, mut at_arrival, mut baselines) =
+        (vec![], vec![], vec![], vec![], vec![]);
+    for (name, scored) in scored {
+        match scored {
+            Scored::Correlation(found) => {
+                sets.push(partition_json(name, &found.last));
+                at_arrival.push(partition_json(name, &found.at_arrival));
+                baselines
+                    .extend(found.baselines.iter().map(|(by, score)| by_baseline(partition_json(name, score), by)));
+            }
+            Scored::Cause(found) => {
+                for LevelScore { level, candidates: _, score, baselines: others } in &found.levels {
+                    let (to, word) = match level {
+                        Level::Service => (&mut sets, "service"),
+                        Level::Exact => (&mut exact, "exact"),
+                    };
+                    to.push(rank_json(name, word, score));
+                    baselines.extend(others.iter().map(|(by, score)| by_baseline(rank_json(name, word, score), by)));
+                }
+            }
+            Scored::Petshop(found) => {
+                sets.push(rank_json(name, "service", &found.alone));
+                with_target.push(rank_json(name, "service", &found.with_target));
+                let others = found.baselines.iter().chain(&found.target_baselines);
+                baselines.extend(others.map(|(by, score)| by_baseline(rank_json(name, "service", score), by)));
+            }
+        }
+    }
+    json!({ "sets": sets, "exact": exact, "with_target": with_target, "at_arrival": at_arrival, "baselines": baselines })
+}
+
+fn by_baseline(mut score: Value, name: &str) -> Value {
+    score["baseline"] = json!(name);
+    score
+}
+
+fn partition_json(name: &str, score: &PartitionScore) -> Value {
+    let PartitionScore {
+        precision,
+        recall,
+        pair_f1,
+        ari,
+        v,
+        b3,
+        compression,
+        incidents_per_fault,
+        mixing,
+        noise_contamination,
+        missed,
+    } = score;
+    json!({
+        "name": name,
+        "task": "correlation",
+        "ari": ari,
+        "pair_f1": pair_f1,
+        "incidents_per_fault": incidents_per_fault,
+        "noise_contamination": noise_contamination,
+        "pair_precision": precision,
+        "pair_recall": recall,
+        "v": v,
+        "b3_f1": b3,
+        "compression": compression,
+        "mixing": mixing,
+        "missed": missed,
+    })
+}
+
+fn rank_json(name: &str, level: &str, score: &RankScore) -> Value {
+    let [one, _, three, _, five] = score.at;
+    json!({
+        "name": name,
+        "task": "cause",
+        "level": level,
+        "ac1": one,
+        "ac3": three,
+        "ac5": five,
+        "avg5": score.average(),
+        "faults": score.faults,
+    })
+}

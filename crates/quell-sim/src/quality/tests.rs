@@ -1,0 +1,94 @@
+//! Small folders whose scores are known by hand, through files, engine and table.
+
+use std::io::Write as _;
+
+use super::*;
+
+/// A folder that goes when the test does.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, files: &[(&str, &str)]) -> Folder {
+        let path = std::env::temp_dir().join(format!("quell-quality-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder can be made");
+        for (file, text) in files {
+            let mut bytes = text.as_bytes().to_vec();
+            if file.ends_with(".gz") {
+                let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                packer.write_all(&bytes).expect("memory can be written");
+                bytes = packer.finish().expect("memory can be written");
+            }
+            std::fs::write(path.join(file), bytes).expect("a file can be written");
+        }
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const GRAPH: &str = r#"{"nodes":[{"id":"web","type":"Service"},{"id":"db","type":"Database"},{"id":"h1","type":"Host"},
+  {"id":"wiki","type":"Service"},{"id":"h2","type":"Host"}],
+  "edges":[{"source":"web","target":"db","label":"data_flow"},{"source":"db","target":"h1","label":"hosted_on"},
+  {"source":"wiki","target":"h2","label":"hosted_on"}]}"#;
+
+fn measured(folder: &Folder) -> Result<Vec<(String, Scored)>, FolderFault> {
+    measure(&folder.0, None, &Arc::new(replay::shipped()))
+}
+
+#[test]
+fn two_faults_apart_on_the_graph_are_two_incidents() {
+    let alerts = "alert_id,ts_s,entity,kind,name,caller,system,incident\n\
+        0,10,h1,metric,HostDown,,a,one\n1,12,h2,metric,HostDown,,a,two\n2,15,db,metric,DbDown,,a,one\n\
+        3,16,wiki,metric,Errors,,a,two\n4,20,web,metric,Errors,,a,one\n5,25,h1,metric,HostDown,,a,one\n";
+    let incidents = "incident,system,root_cause,fault_type,start_s,end_s,alerts\none,a,h1,x,0,1,4\ntwo,a,h2,x,0,1,2\n";
+    let files = [("alerts.csv.gz", alerts), ("incidents.csv", incidents), ("topology.json", GRAPH)];
+    let scored = measured(&Folder::new("apart", &files)).expect("a whole folder");
+    let [(_, Scored::Correlation(found))] = scored.as_slice() else { panic!("one correlation: {scored:?}") };
+    assert_eq!((found.alerts, found.faults), (6, 2));
+    assert_eq!((found.last.ari, found.last.pair_f1, found.last.incidents_per_fault), (1.0, 1.0, 1.0));
+    assert_eq!(found.at_arrival.ari, 1.0);
+    // By time alone all of them are one: 7 pairs of 15 are of one fault.
+    let gap = found.baselines.iter().find(|(name, _)| *name == "time gap 60 s").expect("a baseline").1;
+    assert!((gap.precision - 7.0 / 15.0).abs() < 1e-9 && gap.ari.abs() < 1e-9, "{gap:?}");
+    let shown = table::json(&scored);
+    assert_eq!(shown["sets"][0]["task"], "correlation");
+    assert_eq!(shown["sets"][0]["ari"], 1.0);
+    assert_eq!(shown["sets"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn the_dependency_that_alerts_first_is_the_cause() {
+    let alerts = "alert_id,fault_id,ts_ms,kind,entity,caller,host,name,detail,count\n\
+        0,f,1600000000000,metric,h1,,,HostDown,up,1\n1,f,1600000005000,metric,db,,,DbDown,up,1\n\
+        2,f,1600000009000,metric,web,,,Errors,up,1\n";
+    let faults = "fault_id,start_ms,end_ms,level,root_cause,fault_type,augmented\n\
+        f,1600000000000,1600000600000,host,h1,x,False\ng,1500000000000,1500000600000,host,h2,x,False\n\
+        h,1500000000000,1500000600000,host,h2,x,True\n";
+    let files = [("alerts.csv.gz", alerts), ("faults.csv", faults), ("topology.json", GRAPH)];
+    let scored = measured(&Folder::new("cause", &files)).expect("a whole folder");
+    let [(_, Scored::Cause(found))] = scored.as_slice() else { panic!("one cause: {scored:?}") };
+    // The copy is left out; of the one without alerts each of the five candidates is as likely as the other.
+    assert_eq!(found.faults, 2);
+    let service = &found.levels[0];
+    assert_eq!((service.level, service.candidates), (cause::Level::Service, 5));
+    assert!((service.score.at[0] - (1.0 + 0.2) / 2.0).abs() < 1e-9, "{:?}", service.score);
+    assert_eq!(table::json(&scored)["sets"][0]["level"], "service");
+}
+
+#[test]
+fn what_cannot_be_scored_is_said() {
+    let check = |name: &str, files: &[(&str, &str)], expected: &str| {
+        let fault = measured(&Folder::new(name, files)).expect_err("not a whole folder").to_string();
+        assert!(fault.contains(expected), "{fault}");
+    };
+    check("empty", &[("alerts.csv.gz", "a\n")], "holds nothing to score");
+    let rest = [("incidents.csv", "incident\none\n"), ("topology.json", GRAPH)];
+    let with = |alerts| [&[("alerts.csv.gz", alerts)], &rest[..]].concat();
+    check("short", &with("ts_s,entity\n1\n"), "line 2: 1 fields; allowed: 2 fields");
+    check("late", &with("ts_s,entity,name,incident\nnoon,h1,x,one\n"), "ts_s is \"noon\"; allowed: a number");
+    check("lost", &with("ts_s,entity,incident\n1,h1,one\n"), "no such column; allowed: name");
+}
