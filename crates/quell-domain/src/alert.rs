@@ -174,6 +174,9 @@ pub struct Alert {
     pub count: u64,
     /// When it was first received.
     pub first_seen: Timestamp,
+    /// When it began, by what its sender had said when it was first received: what alerts are compared by. Unlike
+    /// `starts_at` it never changes.
+    pub began_at: Timestamp,
     /// When it was last received.
     pub last_seen: Timestamp,
     /// The record that opened it.

@@ -113,16 +113,6 @@ pub struct BlastRadius {
     pub partial: bool,
 }
 
-/// How lively an incident is: its alerts, fading on several time scales. What it means is the engine's to say; it is
-/// remembered, because alerts that are told late would give another one if it were made again.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct Pulse {
-    /// What is left of its alerts on each scale at the last one's time, the shortest scale first.
-    pub masses: [f64; 4],
-    /// The first and the last alert's beginning, as each was told when it came.
-    pub span: Option<(Timestamp, Timestamp)>,
-}
-
 /// An incident as remembered. Its alerts are found by their `incident`; its timeline by its id.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Incident {
@@ -170,8 +160,6 @@ pub struct Incident {
     pub review_at: Option<Timestamp>,
     /// The next number of its notices.
     pub transitions: u32,
-    /// How lively it is.
-    pub pulse: Pulse,
 }
 
 /// One entry of an incident's timeline.

@@ -42,11 +42,13 @@ pub enum ArtefactKind {
     Topology = 1,
     /// Rules and pipelines.
     Rules = 2,
+    /// What history teaches.
+    Learned = 3,
 }
 
 impl ArtefactKind {
     /// Every kind.
-    pub const ALL: [ArtefactKind; 2] = [ArtefactKind::Topology, ArtefactKind::Rules];
+    pub const ALL: [ArtefactKind; 3] = [ArtefactKind::Topology, ArtefactKind::Rules, ArtefactKind::Learned];
 
     /// The name used in the store and the API.
     #[must_use]
@@ -54,6 +56,7 @@ impl ArtefactKind {
         match self {
             ArtefactKind::Topology => "topology",
             ArtefactKind::Rules => "rules",
+            ArtefactKind::Learned => "learned",
         }
     }
 

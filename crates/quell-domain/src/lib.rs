@@ -21,8 +21,8 @@ pub use ci::{Ci, CiId, Criticality, Redundancy, Relationship, Topology, Topology
 pub use command::{Command, CommandKind, Outcome, Verdict};
 pub use ids::{AlertId, Digest, Fingerprint, IncidentId, Moment, Position, ReceiptId, Shard};
 pub use incident::{
-    BlastRadius, Cause, Impact, Incident, IncidentState, Notice, Priority, Pulse, ServiceAtRisk, TimelineEntry,
-    Transition, Urgency,
+    BlastRadius, Cause, Impact, Incident, IncidentState, Notice, Priority, ServiceAtRisk, TimelineEntry, Transition,
+    Urgency,
 };
 pub use input::{Activation, ArtefactKind, Input, RecordKind};
 pub use labels::{Labels, LabelsRef};

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::time::Duration;
 
 use quell_cmdb::CiIx;
 use quell_domain::{
@@ -12,9 +11,6 @@ use quell_domain::{
 };
 
 use crate::effects::Fold;
-
-/// An alert that began longer ago when it was first received was going on before quell listened.
-const LATE: Duration = Duration::from_secs(3600);
 
 /// Where an episode lies in [`Alerts`]; free for another once it is removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -39,6 +35,7 @@ pub(crate) struct Entry {
     pub(crate) timed_out: bool,
     pub(crate) count: u64,
     pub(crate) first_seen: Timestamp,
+    pub(crate) began_at: Timestamp,
     pub(crate) last_seen: Timestamp,
     pub(crate) opened_position: Position,
     pub(crate) opened_ordinal: u32,
@@ -74,6 +71,7 @@ impl Entry {
             timed_out: self.timed_out,
             count: self.count,
             first_seen: self.first_seen,
+            began_at: self.began_at,
             last_seen: self.last_seen,
             opened_position: self.opened_position,
             opened_ordinal: self.opened_ordinal,
@@ -103,6 +101,7 @@ impl Entry {
             timed_out,
             count,
             first_seen,
+            began_at,
             last_seen,
             opened_position,
             opened_ordinal,
@@ -126,6 +125,7 @@ impl Entry {
             timed_out,
             count,
             first_seen,
+            began_at,
             last_seen,
             opened_position,
             opened_ordinal,
@@ -140,13 +140,6 @@ impl Entry {
     /// What a person would call it.
     pub(crate) fn name(&self) -> &str {
         quell_domain::alert::name(&self.labels, &self.annotations)
-    }
-
-    /// When it began, by what its sender said: what is to be compared of two alerts. A sender that says nothing, or an
-    /// hour or more before it was received, is taken to have sent at once.
-    pub(crate) fn began(&self) -> Timestamp {
-        let believed = self.starts_at <= self.first_seen && self.first_seen.since(self.starts_at) < LATE;
-        if believed { self.starts_at } else { self.first_seen }
     }
 
     /// What repeats changed since the row was written.

@@ -10,9 +10,8 @@
 //! Absent on purpose: text, learned co-occurrence; their place is here.
 
 use quell_cmdb::Graph;
-use quell_domain::{Incident, IncidentState, Reason, Timestamp};
+use quell_domain::{Incident, Reason, Timestamp};
 
-use crate::pulse;
 use crate::settings::Correlation;
 use crate::suspects::Shared;
 
@@ -36,25 +35,24 @@ fn freshness(rules: &Correlation, last_fired_at: Timestamp, now: Timestamp) -> O
     (age <= rules.window).then(|| 1.0 - 0.5 * age.as_secs_f64() / rules.window.as_secs_f64().max(1e-6))
 }
 
-/// Weighs an incident with a shared suspect against chance; `None` below the threshold.
+/// Weighs an incident with a shared suspect against `chance`, the alerts a second that this CI raises for a trouble of
+/// its own, and whether an alert of the incident fires there; `None` below the threshold.
 pub(crate) fn weigh(
-    rules: &Correlation,
+    threshold: f64,
     graph: &Graph,
     shared: &Shared,
-    incident: &Incident,
+    (incident, firing): (&Incident, bool),
     at: Timestamp,
+    chance: f64,
 ) -> Option<Candidate> {
-    let same_ci = shared.hops == 0 && shared.claim.hops == 0;
-    let lasting = if same_ci && incident.state == IncidentState::Open { LASTING } else { 0.0 };
-    let expected = pulse::rate(&incident.pulse, at).max(lasting) * shared.closeness;
-    let chance = 1.0 / rules.background.as_secs_f64().max(1e-6);
+    let lasting = if firing { LASTING } else { 0.0 };
+    let expected = shared.expected.max(lasting);
     let score = expected / (expected + chance);
-    (score >= rules.threshold).then(|| {
+    (score >= threshold).then(|| {
         let apart = at.since(incident.last_fired_at).as_secs_f64();
         let reason = explain(graph, shared)
             .number("score", shown(score))
             .number("apart_seconds", apart)
-            .number("closeness", shown(shared.closeness))
             .number("expected_per_hour", shown(expected * 3600.0))
             .number("chance_per_hour", shown(chance * 3600.0));
         Candidate { incident: shared.incident, score, reason }

@@ -189,6 +189,8 @@ pub struct Checkpoint {
     pub topology: Option<Digest>,
     /// The rules in force.
     pub rules: Option<Digest>,
+    /// The learned state in force.
+    pub learned: Option<Digest>,
 }
 
 impl Checkpoint {
@@ -198,6 +200,7 @@ impl Checkpoint {
         match kind {
             ArtefactKind::Topology => self.topology,
             ArtefactKind::Rules => self.rules,
+            ArtefactKind::Learned => self.learned,
         }
     }
 }

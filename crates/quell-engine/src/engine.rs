@@ -15,6 +15,8 @@ use quell_domain::{
 use crate::alerts::{Alerts, Entry, Slot};
 use crate::deadlines::{DeadlineReason, Deadlines};
 use crate::effects::{AlertChange, Checkpoint, Effects, Fold, Snapshot};
+use crate::history::History;
+use crate::learn::Learned;
 use crate::lifecycle::{Given, Live};
 use crate::settings::Settings;
 use crate::suspects::Suspects;
@@ -26,6 +28,8 @@ pub enum Artefact {
     Topology(Arc<Graph>),
     /// Rules and pipelines.
     Rules(Arc<Settings>),
+    /// What history teaches.
+    Learned(Arc<Learned>),
 }
 
 /// The engine of one shard.
@@ -34,6 +38,7 @@ pub struct Engine {
     pub(crate) shard: Shard,
     pub(crate) settings: Arc<Settings>,
     pub(crate) graph: Arc<Graph>,
+    pub(crate) history: History,
     shelf: BTreeMap<Digest, Artefact>,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) position: Position,
@@ -79,6 +84,7 @@ impl Engine {
             shard,
             settings,
             graph: Arc::default(),
+            history: History::default(),
             shelf: BTreeMap::new(),
             checkpoint: Checkpoint::default(),
             position: Position::START,
@@ -267,16 +273,23 @@ impl Engine {
         match kind {
             ArtefactKind::Topology => self.checkpoint.topology = Some(digest),
             ArtefactKind::Rules => self.checkpoint.rules = Some(digest),
+            ArtefactKind::Learned => self.checkpoint.learned = Some(digest),
         }
         self.put_in_force(artefact);
-        // Either decides what alerts are bound to and how they are looked up.
-        self.rebind();
+        // Either of the others decides what alerts are bound to and how they are looked up.
+        if kind != ArtefactKind::Learned {
+            self.rebind();
+        }
     }
 
     fn put_in_force(&mut self, artefact: Artefact) {
         match artefact {
-            Artefact::Topology(graph) => self.graph = graph,
+            Artefact::Topology(graph) => {
+                self.graph = graph;
+                self.history = History::new(Arc::clone(self.history.learned()), &self.graph);
+            }
             Artefact::Rules(settings) => self.settings = settings,
+            Artefact::Learned(learned) => self.history = History::new(learned, &self.graph),
         }
     }
 

@@ -2,19 +2,19 @@
 //!
 //! Absent on purpose: which incident an alert belongs to (`correlate`) and how bad it is (`judge`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use quell_cmdb::CiIx;
 use quell_domain::{
     Alert, AlertId, AlertState, Binding, BlastRadius, Impact, Incident, IncidentId, IncidentState, Moment, Notice,
-    Position, Priority, Pulse, Reason, TimelineEntry, Timestamp, Transition, Urgency,
+    Position, Priority, Reason, TimelineEntry, Timestamp, Transition, Urgency,
 };
 
 use crate::alerts::{Entry, Slot};
 use crate::deadlines::DeadlineReason;
 use crate::effects::AlertChange;
 use crate::engine::{Engine, Joined};
-use crate::pulse;
+use crate::suspects::Beat;
 
 /// Who acts when nobody did.
 pub(crate) const QUELL: &str = "quell";
@@ -28,13 +28,13 @@ pub(crate) struct Live {
     pub(crate) row: Incident,
     /// Its episodes, by id.
     pub(crate) members: BTreeMap<AlertId, Slot>,
-    /// Its alerting CIs.
-    pub(crate) cis: BTreeSet<CiIx>,
+    /// Its alerting CIs, with how many of its alerts fire on each.
+    pub(crate) cis: BTreeMap<CiIx, u32>,
 }
 
 impl Live {
     pub(crate) fn of_row(row: Incident) -> Self {
-        Live { row, members: BTreeMap::new(), cis: BTreeSet::new() }
+        Live { row, members: BTreeMap::new(), cis: BTreeMap::new() }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -134,7 +134,6 @@ impl Engine {
             blast_radius: BlastRadius::default(),
             review_at: None,
             transitions: 0,
-            pulse: Pulse::default(),
         };
         let name = entry.name().to_owned();
         self.incidents.insert(number, Live::of_row(row));
@@ -197,36 +196,42 @@ impl Engine {
         self.link(number, slot);
         let entry = self.alerts.get(slot);
         let (started_at, firing) = (entry.starts_at.min(now), entry.state == AlertState::Firing);
-        let began = entry.began();
         let row = &mut self.live(number).row;
         row.alerts += 1;
         row.firing += u64::from(firing);
         row.started_at = row.started_at.min(started_at);
         row.last_fired_at = now;
-        pulse::beat(&mut row.pulse, began);
     }
 
     /// Puts an alert into its incident's look-ups, and the incident's claims on suspects.
     fn link(&mut self, number: u64, slot: Slot) {
         let entry = self.alerts.get(slot);
-        let (id, ci) = (entry.id, entry.ci);
+        let (id, ci, began_at, firing) = (entry.id, entry.ci, entry.began_at, entry.state == AlertState::Firing);
         let key = if ci.is_none() { self.unbound_key(entry) } else { None };
         let live = self.live(number);
         live.members.insert(id, slot);
-        let new_ci = ci.filter(|&ci| live.cis.insert(ci));
+        let fresh = ci.is_some_and(|ci| !live.cis.contains_key(&ci));
+        if let Some(ci) = ci {
+            *live.cis.entry(ci).or_default() += u32::from(firing);
+        }
         if let Some(key) = key {
             self.unbound.entry(key).or_default().insert(number);
         }
-        if let Some(ci) = new_ci {
+        if let Some(ci) = ci {
             let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
             let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
-            self.suspects.claim(&self.graph, number, ci, &suspects, max_hops);
+            self.suspects.claim(&self.graph, number, Beat { member: ci, at: began_at, fresh }, &suspects, max_hops);
         }
     }
 
     /// One alert of an incident ended: the last one resolves it.
-    pub(crate) fn member_ended(&mut self, number: u64) {
-        let row = &mut self.live(number).row;
+    pub(crate) fn member_ended(&mut self, number: u64, slot: Slot) {
+        let ci = self.alerts.get(slot).ci;
+        let live = self.live(number);
+        if let Some(firing) = ci.and_then(|ci| live.cis.get_mut(&ci)) {
+            *firing = firing.saturating_sub(1);
+        }
+        let row = &mut live.row;
         row.firing = row.firing.saturating_sub(1);
         let (firing, open) = (row.firing, row.state == IncidentState::Open);
         self.touch_incident(number);
@@ -239,9 +244,13 @@ impl Engine {
     }
 
     /// One of an incident's alerts fires again in the same episode.
-    pub(crate) fn member_revived(&mut self, number: u64) {
-        let now = self.now();
-        let row = &mut self.live(number).row;
+    pub(crate) fn member_revived(&mut self, number: u64, slot: Slot) {
+        let (now, ci) = (self.now(), self.alerts.get(slot).ci);
+        let live = self.live(number);
+        if let Some(firing) = ci.and_then(|ci| live.cis.get_mut(&ci)) {
+            *firing += 1;
+        }
+        let row = &mut live.row;
         row.firing += 1;
         row.last_fired_at = now;
         self.reopen_if_resolved(number, "one of its alerts fires again");
@@ -303,7 +312,7 @@ impl Engine {
         self.write_rows(Position(self.position.0.saturating_sub(1)));
         let Some(live) = self.incidents.remove(&number) else { return };
         let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
-        for &ci in &live.cis {
+        for &ci in live.cis.keys() {
             let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
             self.suspects.release(number, &suspects);
         }

@@ -65,12 +65,14 @@ impl Engine {
         };
         let rules = &self.settings.correlation;
         let (max_hops, limit) = (rules.max_hops, self.walk_limit());
-        let at = entry.began();
+        let at = entry.began_at;
+        let chance = self.history.chance(ci, rules.background) * self.history.alone(entry.name());
         let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
-        let shared = self.suspects.shared(&self.graph, &suspects, max_hops);
+        let shared = self.suspects.shared(&self.graph, &suspects, max_hops, at);
         let candidates = shared.iter().filter_map(|shared| {
             let live = self.incidents.get(&shared.incident).filter(|live| live.takes_alerts())?;
-            correlate::weigh(rules, &self.graph, shared, &live.row, at)
+            let firing = live.is_open() && live.cis.get(&ci).is_some_and(|&firing| firing > 0);
+            correlate::weigh(rules.threshold, &self.graph, shared, (&live.row, firing), at, chance)
         });
         correlate::best(candidates.collect())
     }

@@ -299,6 +299,7 @@ impl Engine {
             timed_out: told.timed_out,
             count: 1,
             first_seen: received_at,
+            began_at: told.starts_at.filter(|&at| at <= received_at).unwrap_or(received_at),
             last_seen: received_at,
             opened_position: moment.position,
             opened_ordinal: ordinal,
@@ -335,7 +336,7 @@ impl Engine {
         self.alerts.turn(slot, AlertState::Ended);
         self.touch_alert(slot, Given::default());
         if let Some(number) = self.alerts.get(slot).incident {
-            self.member_ended(number);
+            self.member_ended(number, slot);
         }
     }
 
@@ -384,7 +385,7 @@ impl Engine {
         self.schedule_expiry(slot);
         self.touch_alert(slot, Given::default());
         if let Some(number) = number {
-            self.member_revived(number);
+            self.member_revived(number, slot);
         }
     }
 
@@ -433,6 +434,7 @@ impl Engine {
             timed_out: true,
             count: 1,
             first_seen: moment.received_at,
+            began_at: moment.received_at,
             last_seen: moment.received_at,
             opened_position: moment.position,
             opened_ordinal: ordinal,

@@ -12,6 +12,9 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use quell_cmdb::{CiIx, Graph, Reach, Scratch};
+use quell_domain::Timestamp;
+
+use crate::pulse::Pulse;
 
 /// How much of a suspicion is left after one more relationship. A cause one hop away is likelier than one two hops away.
 const DECAY: f64 = 0.85;
@@ -34,6 +37,16 @@ pub(crate) struct Suspect {
     pub(crate) strength: f64,
 }
 
+/// An alert of an incident, as its claims count it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Beat {
+    pub(crate) member: CiIx,
+    /// When it began.
+    pub(crate) at: Timestamp,
+    /// It is the incident's first one on this CI.
+    pub(crate) fresh: bool,
+}
+
 /// An incident's claim on a suspect: of its alerting CIs, the one that hangs on it most strongly, and how much all do.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Claim {
@@ -41,7 +54,9 @@ pub(crate) struct Claim {
     pub(crate) strength: f64,
     pub(crate) member: CiIx,
     /// The sum of their strengths.
-    pub(crate) mass: f64,
+    mass: f64,
+    /// Their alerts, each as strong.
+    pulse: Pulse,
 }
 
 /// The best claim an incident has on one of a new alert's suspects.
@@ -54,8 +69,8 @@ pub(crate) struct Shared {
     pub(crate) claim: Claim,
     /// How many CIs hang on the suspect.
     pub(crate) fan_in: u32,
-    /// How likely one alert of the incident's trouble is one on the new alert's CI, 0 to 1.
-    pub(crate) closeness: f64,
+    /// Alerts a second of the incident's trouble that are to be expected on the new alert's CI.
+    pub(crate) expected: f64,
 }
 
 /// The claims on one suspect, by incident: of those that have an alert on it, and of those that hang on it.
@@ -131,28 +146,33 @@ impl Suspects {
         counted
     }
 
-    /// An incident has its first alert on `member`: it claims all of that CI's suspects.
-    pub(crate) fn claim(&mut self, graph: &Graph, incident: u64, member: CiIx, suspects: &[Suspect], max_hops: u32) {
+    /// An incident has one more alert: it claims all suspects of its CI.
+    pub(crate) fn claim(&mut self, graph: &Graph, incident: u64, beat: Beat, suspects: &[Suspect], max_hops: u32) {
+        let Beat { member, at, fresh } = beat;
         let mut best: f64 = 0.0;
         for suspect in suspects {
             let fan_in = f64::from(self.fan_in(graph, suspect.ci, max_hops));
-            let claim = Claim { hops: suspect.hops, strength: suspect.strength, member, mass: 0.0 };
+            let Suspect { ci: _, hops, strength } = *suspect;
             let claims = self.claims.entry(suspect.ci).or_default();
             let by_incident = if suspect.hops == 0 { &mut claims.own } else { &mut claims.via };
-            let kept = by_incident.entry(incident).or_insert(claim);
-            let mass = kept.mass + suspect.strength;
-            // The nearest member counts; of equals the one with the lowest id, whichever came first.
-            if (claim.strength, kept.member) > (kept.strength, claim.member) {
-                *kept = claim;
+            let none = || Claim { hops, strength, member, mass: 0.0, pulse: Pulse::new(at) };
+            let claim = by_incident.entry(incident).or_insert_with(none);
+            claim.pulse.beat(at, strength);
+            if !fresh {
+                continue;
             }
-            kept.mass = mass;
-            if suspect.hops > 0 && mass * LEAST_SHARE >= fan_in {
+            claim.mass += strength;
+            // The nearest member counts; of equals the one with the lowest id, whichever came first.
+            if (strength, claim.member) > (claim.strength, member) {
+                (claim.hops, claim.strength, claim.member) = (hops, strength, member);
+            }
+            if hops > 0 && claim.mass * LEAST_SHARE >= fan_in {
                 claims.heavy.insert(incident);
             }
             best = best.max(claims.weight(incident, fan_in).fit());
         }
         let sum = self.sums.entry(incident).or_default();
-        sum.cis += 1.0;
+        sum.cis += f64::from(u8::from(fresh));
         sum.best = sum.best.max(best);
     }
 
@@ -180,7 +200,7 @@ impl Suspects {
     }
 
     /// The incidents that share a suspect with a CI, each by its best one, by number.
-    pub(crate) fn shared(&mut self, graph: &Graph, suspects: &[Suspect], max_hops: u32) -> Vec<Shared> {
+    pub(crate) fn shared(&mut self, graph: &Graph, suspects: &[Suspect], max_hops: u32, at: Timestamp) -> Vec<Shared> {
         let mut best: BTreeMap<u64, Shared> = BTreeMap::new();
         for suspect in suspects {
             if !self.claims.contains_key(&suspect.ci) {
@@ -193,9 +213,11 @@ impl Suspects {
                 let (own, via) = (claims.own.get(&incident), claims.via.get(&incident));
                 let Some(claim) = own.or(via).copied() else { continue };
                 let sum = self.sums.get(&incident).copied().unwrap_or_default();
-                let closeness = closeness(suspect, &claims.weight(incident, f64::from(fan_in)), sum);
+                let rate = |claim: Option<&Claim>| claim.map_or(0.0, |claim| claim.pulse.rate(at));
+                let weight = claims.weight(incident, f64::from(fan_in));
+                let expected = expected(suspect, (rate(own), rate(via)), &weight, sum);
                 let (hops, suspect) = (suspect.hops, suspect.ci);
-                let shared = Shared { incident, suspect, hops, claim, fan_in, closeness };
+                let shared = Shared { incident, suspect, hops, claim, fan_in, expected };
                 best.entry(incident).and_modify(|kept| *kept = better(*kept, shared)).or_insert(shared);
             }
         }
@@ -210,23 +232,20 @@ impl Claims {
     }
 }
 
-/// How likely an alert of an incident is one on a CI with this suspect: the share of the incident that the suspect
-/// explains, shared among all that hang on it, and less where another suspect explains the incident better. The last
-/// counts the more, the more CIs alert: of one alert any suspect may be the cause.
-fn closeness(suspect: &Suspect, weight: &Weight, sum: Sum) -> f64 {
-    let cis = sum.cis.max(1.0);
+/// Alerts a second to be expected on a CI with this suspect: the alerts of the suspect itself and of those that hang on
+/// it, shared among all that do, and fewer where another suspect explains the incident better. The last counts the
+/// more, the more CIs alert: of one alert any suspect may be the cause. One CI's own alerts are shared with nobody.
+fn expected(suspect: &Suspect, (own, via): (f64, f64), weight: &Weight, sum: Sum) -> f64 {
     let others = weight.fan_in + 1.0;
-    let near = match (suspect.hops, weight.own > 0.0) {
-        (0, true) => weight.own,
-        (0, false) => weight.via / others.sqrt(),
-        (_, _) => weight.own / others.sqrt() + weight.via / others,
-    };
-    let plausible = if sum.best > 0.0 { (weight.fit() / sum.best).min(1.0).powf(1.0 - 1.0 / cis) } else { 1.0 };
-    // An alert on the same CI is near whatever else the incident holds.
-    let same = f64::from(u8::from(suspect.hops == 0 && weight.own > 0.0));
-    (near / cis * plausible).max(same / cis.sqrt()) * suspect.strength
+    let power = 1.0 - 1.0 / sum.cis.max(1.0);
+    let plausible = if sum.best > 0.0 { (weight.fit() / sum.best).min(1.0).powf(power) } else { 1.0 };
+    if suspect.hops == 0 {
+        own.max(via / others.sqrt() * plausible)
+    } else {
+        (own / others.sqrt() + via / others) * plausible * suspect.strength
+    }
 }
 
 fn better(kept: Shared, other: Shared) -> Shared {
-    if other.closeness > kept.closeness { other } else { kept }
+    if other.expected > kept.expected { other } else { kept }
 }

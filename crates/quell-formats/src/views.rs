@@ -221,7 +221,6 @@ pub fn incident_json(incident: &Incident, alerts: &[Alert], timeline: &[Timeline
         blast_radius,
         review_at: _,
         transitions: _,
-        pulse: _,
     } = incident;
     IncidentJson {
         id: id.to_string(),
@@ -269,6 +268,7 @@ pub fn alert_json(alert: &Alert) -> AlertJson {
         timed_out: _,
         count,
         first_seen,
+        began_at: _,
         last_seen,
         opened_position: _,
         opened_ordinal: _,

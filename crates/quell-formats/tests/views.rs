@@ -36,6 +36,7 @@ fn alert(state: AlertState) -> Alert {
         timed_out: false,
         count: 4,
         first_seen: AT,
+        began_at: AT,
         last_seen: AT,
         opened_position: Position(1),
         opened_ordinal: 0,
@@ -80,7 +81,6 @@ fn incident() -> Incident {
         },
         review_at: None,
         transitions: 2,
-        pulse: Default::default(),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use quell_domain::{BlastRadius, Cause, CiId, Criticality, Fact, Labels, Pulse, Reason, ServiceAtRisk, Timestamp};
+use quell_domain::{BlastRadius, Cause, CiId, Criticality, Fact, Labels, Reason, ServiceAtRisk, Timestamp};
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -184,22 +184,4 @@ pub(crate) fn read_blast(text: &str) -> Result<BlastRadius, String> {
     };
     let services = services.into_iter().map(service).collect::<Result<_, String>>()?;
     Ok(BlastRadius { cis, services, partial })
-}
-
-/// Writes an incident's pulse: its masses, then the times of its first and last alert in µs; `[]` when it never beat.
-pub(crate) fn write_pulse(pulse: &Pulse) -> String {
-    let Pulse { masses, span } = pulse;
-    match span {
-        Some((first, last)) => write(&(masses, first.micros(), last.micros())),
-        None => "[]".to_owned(),
-    }
-}
-
-/// Reads a pulse back.
-pub(crate) fn read_pulse(text: &str) -> Result<Pulse, String> {
-    if text == "[]" {
-        return Ok(Pulse::default());
-    }
-    let (masses, first, last): ([f64; 4], i64, i64) = read(text)?;
-    Ok(Pulse { masses, span: Some((Timestamp::from_micros(first), Timestamp::from_micros(last))) })
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use quell_cmdb::Graph;
 use quell_domain::{Activation, ArtefactKind, Digest};
 use quell_engine::Artefact;
-use quell_formats::{settings, topology};
+use quell_formats::{learned, settings, topology};
 use quell_store::Store;
 
 /// Artefacts that were made ready by whoever stored them, so that the engine's loop need not read them again.
@@ -64,5 +64,6 @@ pub fn decode(kind: ArtefactKind, bytes: &[u8]) -> anyhow::Result<Artefact> {
             Ok(compiled) => Ok(Artefact::Rules(Arc::new(compiled.settings))),
             Err(mistakes) => bail!(all(mistakes)),
         },
+        ArtefactKind::Learned => Ok(Artefact::Learned(Arc::new(learned::decode(bytes)?))),
     }
 }

@@ -318,7 +318,6 @@ pub(crate) fn incident(number: u64, state: IncidentState) -> IncidentDetail {
         blast_radius: BlastRadius { cis: 3, services: vec![service.into()], partial: true },
         review_at: None,
         transitions: 1,
-        pulse: Default::default(),
     };
     let timeline = vec![TimelineEntry { incident: id, at: NOW, actor: NASTY.into(), reason: why() }];
     IncidentDetail { incident, alerts: vec![alert(number, Some(id))], timeline }
@@ -349,6 +348,7 @@ pub(crate) fn alert(number: u64, incident: Option<IncidentId>) -> Alert {
         timed_out: false,
         count: 3,
         first_seen: NOW,
+        began_at: NOW,
         last_seen: NOW,
         opened_position: Position(number),
         opened_ordinal: 0,

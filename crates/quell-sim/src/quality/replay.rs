@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use quell_cmdb::Graph;
 use quell_domain::{
-    Activation, AlertId, ArtefactKind, CiId, Digest, Fingerprint, Incident, Input, Moment, Position, Shard, Source,
-    Timestamp,
+    Activation, Alert, AlertId, ArtefactKind, CiId, Digest, Fingerprint, Incident, Input, Moment, Position, Shard,
+    Source, Timestamp,
 };
-use quell_engine::{AlertChange, Artefact, Effects, Engine, Settings};
+use quell_engine::{AlertChange, Artefact, Effects, Engine, Learned, Settings, learn};
 use serde_json::json;
 
 /// The digest under which the topology is activated; any will do, nothing is stored.
 const TOPOLOGY: Digest = Digest([7; 32]);
+
+/// The same for learned state.
+const LEARNED: Digest = Digest([8; 32]);
 
 /// The settings as shipped.
 ///
@@ -44,6 +47,12 @@ pub struct Replay {
     latest: HashMap<Fingerprint, AlertId>,
     episodes: BTreeMap<AlertId, Episode>,
     incidents: BTreeMap<u64, Incident>,
+    graph: Arc<Graph>,
+    max_hops: u32,
+    /// Every episode's row, as a store keeps it.
+    rows: BTreeMap<AlertId, Alert>,
+    /// How many episodes were learned from, and when.
+    learned: (u64, Timestamp),
 }
 
 impl Replay {
@@ -59,6 +68,10 @@ impl Replay {
             latest: HashMap::new(),
             episodes: BTreeMap::new(),
             incidents: BTreeMap::new(),
+            graph: Arc::clone(graph),
+            max_hops: settings.correlation.max_hops,
+            rows: BTreeMap::new(),
+            learned: (0, start),
         };
         replay.apply(start, &Input::Activate(Activation { kind: ArtefactKind::Topology, digest: TOPOLOGY }));
         replay
@@ -91,10 +104,19 @@ impl Replay {
         self.now = self.now.max(until);
     }
 
-    /// The place of whatever a running quell does beside the stream at `now`: training of learned state and its
-    /// activation go here, with nothing but what was seen before `now`.
-    #[expect(clippy::unused_self, reason = "nothing is learned beside the stream yet")]
-    fn between(&mut self, _now: Timestamp) {}
+    /// What a running quell does beside the stream: it learns from what was seen before `now`.
+    fn between(&mut self, now: Timestamp) {
+        let (known, at) = self.learned;
+        let total = self.rows.len() as u64;
+        if !learn::due(known, total, now.since(at)) {
+            return;
+        }
+        let latest: Vec<Alert> = self.rows.values().rev().take(learn::EPISODES).cloned().collect();
+        let learned = Learned::of(&self.graph, self.max_hops, &latest);
+        self.learned = (total, now);
+        self.engine.shelve(LEARNED, Artefact::Learned(Arc::new(learned)));
+        self.apply(now, &Input::Activate(Activation { kind: ArtefactKind::Learned, digest: LEARNED }));
+    }
 
     fn apply(&mut self, at: Timestamp, input: &Input) {
         self.position = self.position.next();
@@ -109,6 +131,8 @@ impl Replay {
             let incident = row.incident.map(|id| id.number);
             let fresh = Episode { at_arrival: incident, now: incident };
             self.episodes.entry(row.id).or_insert(fresh).now = incident;
+            let kept = self.rows.remove(&row.id).and_then(|row| row.binding);
+            self.rows.insert(row.id, Alert { binding: row.binding.clone().or(kept), ..(*row).clone() });
             let latest = self.latest.entry(row.fingerprint).or_insert(row.id);
             *latest = row.id.max(*latest);
         }

@@ -86,11 +86,11 @@ pub(super) async fn write(
 /// of the transaction: a writer that lost the shard does no work and leaves no trace.
 async fn claim(connection: &mut SqliteConnection, commit: &Commit<'_>, changes: usize) -> Result<u64, StoreError> {
     let Commit { shard, epoch, applied, commands, checkpoint, effects: _, flush } = commit;
-    let Checkpoint { now, last_alert, last_incident, topology: _, rules: _ } = *checkpoint;
+    let Checkpoint { now, last_alert, last_incident, topology: _, rules: _, learned: _ } = *checkpoint;
     let digest = |kind| checkpoint.artefact(kind).map(|digest| digest.0.to_vec());
     let sql = "UPDATE shards SET applied = ?1, commands = ?2, folded = iif(?3, ?1, folded), engine_now = ?4, \
-        last_alert = ?5, last_incident = ?6, topology = ?7, rules = ?8, changes = changes + ?9 \
-        WHERE tenant = ?10 AND shard = ?11 AND epoch = ?12 RETURNING changes";
+        last_alert = ?5, last_incident = ?6, topology = ?7, rules = ?8, learned = ?9, changes = changes + ?10 \
+        WHERE tenant = ?11 AND shard = ?12 AND epoch = ?13 RETURNING changes";
     let after: Option<i64> = sqlx::query_scalar(sql)
         .bind(applied.0.cast_signed())
         .bind(commands.0.cast_signed())
@@ -100,6 +100,7 @@ async fn claim(connection: &mut SqliteConnection, commit: &Commit<'_>, changes: 
         .bind(last_incident.cast_signed())
         .bind(digest(ArtefactKind::Topology))
         .bind(digest(ArtefactKind::Rules))
+        .bind(digest(ArtefactKind::Learned))
         .bind(i64::try_from(changes).unwrap_or(i64::MAX))
         .bind(shard.tenant)
         .bind(shard.number)

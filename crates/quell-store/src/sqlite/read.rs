@@ -39,8 +39,8 @@ pub(super) async fn position(
     shard: Shard,
 ) -> Result<(Positions, Checkpoint), StoreError> {
     const POSITION: &str = "position";
-    let sql = "SELECT applied, folded, commands, engine_now, last_alert, last_incident, topology, rules FROM shards \
-        WHERE tenant = ? AND shard = ?";
+    let sql = "SELECT applied, folded, commands, engine_now, last_alert, last_incident, topology, rules, learned \
+        FROM shards WHERE tenant = ? AND shard = ?";
     let query = sqlx::query(sql).bind(shard.tenant).bind(shard.number);
     let Some(row) = query.fetch_optional(from).await.map_err(fault(POSITION))? else {
         return Ok(Default::default());
@@ -54,6 +54,7 @@ pub(super) async fn position(
         last_incident: row.unsigned()?,
         topology: digest(&mut row)?,
         rules: digest(&mut row)?,
+        learned: digest(&mut row)?,
     };
     Ok((positions, checkpoint))
 }

@@ -15,7 +15,7 @@ use crate::contract::StoreError;
 use crate::json;
 
 /// The columns of an alert after tenant and shard, in the order of [`bind_alert`].
-pub(super) const ALERT_COLUMNS: [&str; 26] = [
+pub(super) const ALERT_COLUMNS: [&str; 27] = [
     "id",
     "in_hand",
     "fingerprint",
@@ -32,6 +32,7 @@ pub(super) const ALERT_COLUMNS: [&str; 26] = [
     "timed_out",
     "count",
     "first_seen",
+    "began_at",
     "last_seen",
     "opened_position",
     "opened_ordinal",
@@ -47,7 +48,7 @@ pub(super) const ALERT_COLUMNS: [&str; 26] = [
 /// Reads alerts with what repeats changed since; followed by `WHERE`. Columns in the order of [`read_alert`].
 pub(super) const SELECT_ALERTS: &str = "SELECT a.id, a.fingerprint, a.source, a.state, a.severity, a.content, a.ci, \
     a.confidence, a.incident, ifnull(f.starts_at, a.starts_at), iif(f.alert IS NULL, a.ends_at, f.ends_at), a.ending, \
-    ifnull(f.timed_out, a.timed_out), ifnull(f.count, a.count), a.first_seen, ifnull(f.last_seen, a.last_seen), \
+    ifnull(f.timed_out, a.timed_out), ifnull(f.count, a.count), a.first_seen, a.began_at, ifnull(f.last_seen, a.last_seen), \
     a.opened_position, a.opened_ordinal, a.closed_position, ifnull(f.folded_through, a.folded_through), a.labels, \
     a.annotations, a.bound_because, a.unbound_because, a.member_because FROM alerts a \
     LEFT JOIN folds f ON f.tenant = a.tenant AND f.shard = a.shard AND f.alert = a.id";
@@ -81,6 +82,7 @@ pub(super) fn bind_alert(query: Query, alert: &Alert) -> Query {
         timed_out,
         count,
         first_seen,
+        began_at,
         last_seen,
         opened_position,
         opened_ordinal,
@@ -108,6 +110,7 @@ pub(super) fn bind_alert(query: Query, alert: &Alert) -> Query {
         .bind(*timed_out)
         .bind(count.cast_signed())
         .bind(first_seen.micros())
+        .bind(began_at.micros())
         .bind(last_seen.micros())
         .bind(opened_position.0.cast_signed())
         .bind(*opened_ordinal)
@@ -138,7 +141,8 @@ pub(super) fn read_alert(operation: &'static str, shard: Shard, row: &SqliteRow)
     let (starts_at, ends_at) = (row.time()?, row.optional()?.map(Timestamp::from_micros));
     let ending = [Ending::Expires, Ending::Explicit];
     let ending = row.code(|code| ending.into_iter().find(|known| *known as i64 == code))?;
-    let (timed_out, count, first_seen, last_seen) = (row.next()?, row.unsigned()?, row.time()?, row.time()?);
+    let (timed_out, count) = (row.next()?, row.unsigned()?);
+    let (first_seen, began_at, last_seen) = (row.time()?, row.time()?, row.time()?);
     let (opened_position, opened_ordinal) = (Position(row.unsigned()?), row.small()?);
     let closed_position = row.optional()?.map(|position| Position(position.cast_unsigned()));
     let folded_through = Position(row.unsigned()?);
@@ -171,6 +175,7 @@ pub(super) fn read_alert(operation: &'static str, shard: Shard, row: &SqliteRow)
         timed_out,
         count,
         first_seen,
+        began_at,
         last_seen,
         opened_position,
         opened_ordinal,
@@ -193,7 +198,7 @@ pub(super) fn bind_fold(query: Query, fold: &Fold) -> Query {
 }
 
 /// The columns of an incident after tenant and shard, in the order of [`bind_incident`].
-pub(super) const INCIDENT_COLUMNS: [&str; 25] = [
+pub(super) const INCIDENT_COLUMNS: [&str; 24] = [
     "number",
     "in_hand",
     "change",
@@ -218,13 +223,12 @@ pub(super) const INCIDENT_COLUMNS: [&str; 25] = [
     "blast_radius",
     "review_at",
     "transitions",
-    "pulse",
 ];
 
 /// Reads incidents; followed by `WHERE`. Columns in the order of [`read_incident`].
 pub(super) const SELECT_INCIDENTS: &str = "SELECT number, state, title, priority, impact, urgency, opened_position, \
     opened_ordinal, opened_at, started_at, last_fired_at, resolved_at, resolved_by, acknowledged_at, acknowledged_by, \
-    reopened, alerts, firing, causes, blast_radius, review_at, transitions, pulse FROM incidents";
+    reopened, alerts, firing, causes, blast_radius, review_at, transitions FROM incidents";
 
 /// Binds an incident's row with the number of its change; its shard was checked.
 pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Query {
@@ -251,7 +255,6 @@ pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Q
         blast_radius,
         review_at,
         transitions,
-        pulse,
     } = incident;
     query
         .bind(id.number.cast_signed())
@@ -278,7 +281,6 @@ pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Q
         .bind(json::write_blast(blast_radius))
         .bind(review_at.map(Timestamp::micros))
         .bind(*transitions)
-        .bind(json::write_pulse(pulse))
 }
 
 /// Reads a row of [`SELECT_INCIDENTS`].
@@ -314,7 +316,6 @@ pub(super) fn read_incident(operation: &'static str, shard: Shard, row: &SqliteR
         blast_radius: row.json(json::read_blast)?,
         review_at: row.optional()?.map(Timestamp::from_micros),
         transitions: row.small()?,
-        pulse: row.json(json::read_pulse)?,
     })
 }
 

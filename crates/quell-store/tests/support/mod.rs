@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use quell_domain::{
     Alert, AlertId, AlertState, Binding, BlastRadius, Cause, CiId, Criticality, Digest, Ending, Fingerprint, Impact,
-    Incident, IncidentId, IncidentState, Labels, Notice, Position, Priority, Pulse, Reason, ServiceAtRisk, Severity,
-    Shard, Source, TimelineEntry, Timestamp, Transition, Urgency,
+    Incident, IncidentId, IncidentState, Labels, Notice, Position, Priority, Reason, ServiceAtRisk, Severity, Shard,
+    Source, TimelineEntry, Timestamp, Transition, Urgency,
 };
 use quell_engine::{AlertChange, Checkpoint, Effects, Fold};
 use quell_store::{Commit, Committed, Flush, Restored, Store, StoreError};
@@ -74,6 +74,7 @@ pub(crate) fn alert(id: u64) -> Alert {
         timed_out: true,
         count: 3,
         first_seen: at(2),
+        began_at: at(1),
         last_seen: at(3),
         opened_position: Position(id * 10),
         opened_ordinal: 4,
@@ -114,7 +115,6 @@ pub(crate) fn incident(number: u64) -> Incident {
         blast_radius: BlastRadius { cis: 12, services: vec![service.into()], partial: true },
         review_at: Some(at(14)),
         transitions: 6,
-        pulse: Pulse { masses: [0.1, 1.0 / 3.0, 2.5, 4.0], span: Some((at(8), at(11))) },
     }
 }
 
@@ -171,6 +171,7 @@ pub(crate) fn checkpoint() -> Checkpoint {
         last_incident: 66,
         topology: Some(Digest([0xaa; 32])),
         rules: Some(Digest([0xbb; 32])),
+        learned: Some(Digest([5; 32])),
     }
 }
 

@@ -1,0 +1,81 @@
+//! What was learned, ready to be asked: by index of the graph in force.
+//!
+//! Absent on purpose: learning (`learn`).
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quell_cmdb::{CiIx, Graph};
+
+use crate::learn::{Learned, NameSeen};
+
+/// How many times likelier or unlikelier a name makes chance, at most: names change with every release.
+const NAME_BOUND: f64 = 8.0;
+
+/// Troubles that the setting counts as much as; with more learned ones, history outweighs it.
+const PRIOR: f64 = 3.0;
+
+type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+
+/// See [`Learned`].
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    learned: Arc<Learned>,
+    troubles: Map<CiIx, f64>,
+    fellows: Map<CiIx, Vec<(CiIx, f64)>>,
+    /// Troubles of all CIs, and the episodes weighed as such.
+    all: f64,
+    cis: f64,
+}
+
+impl History {
+    /// What was learned, for this graph.
+    pub(crate) fn new(learned: Arc<Learned>, graph: &Graph) -> Self {
+        let troubles = learned.troubles.iter().filter_map(|(ci, &count)| Some((graph.find(ci)?, count))).collect();
+        let mut fellows: Map<CiIx, Vec<(CiIx, f64)>> = Map::default();
+        for (ci, others) in &learned.fellows {
+            let Some(ci) = graph.find(ci) else { continue };
+            let others = others.iter().filter_map(|fellow| Some((graph.find(&fellow.ci)?, fellow.share)));
+            fellows.insert(ci, others.collect());
+        }
+        let all = learned.troubles.values().sum();
+        let cis = f64::from(u32::try_from(graph.len()).unwrap_or(u32::MAX)).max(1.0);
+        History { learned, troubles, fellows, all, cis }
+    }
+
+    /// The artefact.
+    pub(crate) fn learned(&self) -> &Arc<Learned> {
+        &self.learned
+    }
+
+    /// How many troubles of its own a CI has a second: its own count, drawn to the mean of all CIs, and that to the
+    /// setting, the more the less was seen.
+    pub(crate) fn chance(&self, ci: CiIx, background: Duration) -> f64 {
+        let setting = 1.0 / background.as_secs_f64().max(1e-6);
+        let seconds = self.learned.seconds;
+        let mean = (self.all + PRIOR) / (seconds * self.cis + PRIOR / setting);
+        let own = self.troubles.get(&ci).copied().unwrap_or(0.0);
+        (own + 1.0) / (seconds + 1.0 / mean)
+    }
+
+    /// How many times likelier an alert of this name comes by chance than any alert does.
+    pub(crate) fn alone(&self, name: &str) -> f64 {
+        let Some(&NameSeen { seen, alone, .. }) = self.learned.names.get(name) else { return 1.0 };
+        let count = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        let (episodes, all) =
+            (count(self.learned.episodes), self.learned.names.values().map(|name| name.alone).sum::<f64>());
+        let together = count(seen) - alone;
+        // Shrunk to the mean of all names by one episode.
+        let mean = all / episodes.max(1.0);
+        let chance = (alone + mean) / (all + mean).max(1e-9);
+        let storm = (together + 1.0 - mean) / (episodes - all + 1.0 - mean).max(1e-9);
+        (chance / storm.max(1e-9)).clamp(1.0 / NAME_BOUND, NAME_BOUND)
+    }
+
+    /// CIs that tend to alert together with one, each with how often.
+    pub(crate) fn fellows(&self, ci: CiIx) -> &[(CiIx, f64)] {
+        self.fellows.get(&ci).map_or(&[], Vec::as_slice)
+    }
+}

@@ -1,0 +1,119 @@
+//! Learned state as an artefact: canonical JSON, so that equal states have equal bytes.
+//!
+//! Absent on purpose: what the numbers mean; see `quell_engine::learn`.
+
+use std::collections::BTreeMap;
+
+use quell_domain::CiId;
+use quell_engine::learn::{Fellow, Learned, NameSeen};
+use serde::{Deserialize, Serialize};
+
+/// The version of the shape that is written and read.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LearnedText {
+    version: u32,
+    seconds: f64,
+    episodes: u64,
+    incidents: u64,
+    troubles: BTreeMap<String, f64>,
+    /// Episodes, of them alone, delay in seconds.
+    names: BTreeMap<String, (u64, f64, f64)>,
+    fired: BTreeMap<String, BTreeMap<String, u32>>,
+    fellows: BTreeMap<String, Vec<(String, f64)>>,
+}
+
+/// Why bytes are no learned state.
+#[derive(Debug, thiserror::Error)]
+pub enum LearnedError {
+    /// They are not of the shape.
+    #[error("the learned state cannot be read")]
+    Shape(#[source] serde_json::Error),
+    /// They are of another version.
+    #[error("the learned state has version {found}; allowed: {VERSION}")]
+    Version {
+        /// What was found.
+        found: u32,
+    },
+}
+
+/// Writes it.
+#[must_use]
+pub fn encode(learned: &Learned) -> Vec<u8> {
+    let Learned { seconds, episodes, incidents, troubles, names, fired, fellows } = learned;
+    let text = |ci: &CiId| ci.as_str().to_owned();
+    let name = |(name, seen): (&String, &NameSeen)| {
+        let NameSeen { seen, alone, delay } = *seen;
+        (name.clone(), (seen, alone, delay))
+    };
+    let fellow = |Fellow { ci, share }: &Fellow| (text(ci), *share);
+    let text = LearnedText {
+        version: VERSION,
+        seconds: *seconds,
+        episodes: *episodes,
+        incidents: *incidents,
+        troubles: troubles.iter().map(|(ci, count)| (text(ci), *count)).collect(),
+        names: names.iter().map(name).collect(),
+        fired: fired.iter().map(|(ci, names)| (text(ci), names.clone())).collect(),
+        fellows: fellows.iter().map(|(ci, others)| (text(ci), others.iter().map(fellow).collect())).collect(),
+    };
+    serde_json::to_vec(&text).expect("plain values with text keys always serialise")
+}
+
+/// Reads it back, bit for bit.
+///
+/// # Errors
+/// When the bytes are of another shape or version.
+pub fn decode(bytes: &[u8]) -> Result<Learned, LearnedError> {
+    let text: LearnedText = serde_json::from_slice(bytes).map_err(LearnedError::Shape)?;
+    let LearnedText { version, seconds, episodes, incidents, troubles, names, fired, fellows } = text;
+    if version != VERSION {
+        return Err(LearnedError::Version { found: version });
+    }
+    let fellow = |(ci, share): (String, f64)| Fellow { ci: CiId::new(&ci), share };
+    Ok(Learned {
+        seconds,
+        episodes,
+        incidents,
+        troubles: troubles.into_iter().map(|(ci, count)| (CiId::new(&ci), count)).collect(),
+        names: names.into_iter().map(|(name, (seen, alone, delay))| (name, NameSeen { seen, alone, delay })).collect(),
+        fired: fired.into_iter().map(|(ci, names)| (CiId::new(&ci), names)).collect(),
+        fellows: fellows
+            .into_iter()
+            .map(|(ci, others)| (CiId::new(&ci), others.into_iter().map(fellow).collect()))
+            .collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learned() -> Learned {
+        let fellow = Fellow { ci: CiId::new("b"), share: 1.0 / 3.0 };
+        Learned {
+            seconds: 0.1 + 0.2,
+            episodes: 7,
+            incidents: 3,
+            troubles: [(CiId::new("a"), 2.0 / 3.0)].into(),
+            names: [("Down".to_owned(), NameSeen { seen: 7, alone: 1.5, delay: 12.25 })].into(),
+            fired: [(CiId::new("a"), [("Down".to_owned(), 2)].into())].into(),
+            fellows: [(CiId::new("a"), vec![fellow])].into(),
+        }
+    }
+
+    #[test]
+    fn comes_back_bit_for_bit() {
+        assert_eq!(decode(&encode(&learned())).expect("its own bytes"), learned());
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        let text = String::from_utf8(encode(&learned())).expect("JSON").replace("\"version\":1", "\"version\":2");
+        let refused = decode(text.as_bytes()).expect_err("from the future");
+        assert_eq!(refused.to_string(), "the learned state has version 2; allowed: 1");
+        assert!(decode(b"{}").is_err());
+    }
+}

@@ -1,0 +1,2 @@
+-- The learned state in force.
+ALTER TABLE shards ADD COLUMN learned BLOB;
