@@ -50,7 +50,7 @@ pub(crate) async fn incidents(State(app): State<Arc<App>>, uri: Uri) -> Result<J
     let details = stream::iter(items).map(|incident| async move {
         let detail = store.incident(shard, incident.id, ALERTS_IN_LIST).await?;
         // Deleted since it was listed: its head is all that is left.
-        Ok::<_, Problem>(detail.unwrap_or(IncidentDetail { incident, alerts: vec![], timeline: vec![] }))
+        Ok::<_, Problem>(detail.unwrap_or_else(|| IncidentDetail::bare(incident)))
     });
     let items: Vec<IncidentJson> =
         details.buffered(AT_ONCE).map_ok(|detail| shape::incident(&detail)).try_collect().await?;

@@ -2,7 +2,8 @@
 //!
 //! Absent on purpose: who may ask; that is settled before a command reaches the log.
 
-use crate::ids::{IncidentId, Position};
+use crate::ci::CiId;
+use crate::ids::{AlertId, IncidentId, Position};
 
 /// An operator's request about one incident.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +31,30 @@ pub enum CommandKind {
         /// The remark.
         text: String,
     },
+    /// "It is the same trouble as that one": all of its alerts move there, and it is closed.
+    Merge {
+        /// Where they move.
+        into: IncidentId,
+    },
+    /// "These are another trouble": they move to a new incident.
+    Split {
+        /// Alerts of the incident, not all of them.
+        alerts: Vec<AlertId>,
+    },
+    /// "This alert does not belong here": it moves to an incident of its own.
+    WrongGroup {
+        /// The alert.
+        alert: AlertId,
+    },
+    /// "This CI is not at fault", with the one that is, if known.
+    WrongCause {
+        /// The CI judged wrongly.
+        ci: CiId,
+        /// The CI at fault.
+        right: Option<CiId>,
+    },
+    /// Takes back the last merge, split, wrong group or wrong cause of the incident that still stands.
+    Undo,
 }
 
 /// What the engine made of a command.
@@ -41,6 +66,8 @@ pub enum Verdict {
     Unchanged,
     /// The engine knows no such incident, or no longer keeps it in hand.
     NotFound,
+    /// It cannot be done as things stand: nothing changed.
+    Refused,
 }
 
 impl Verdict {
@@ -51,6 +78,7 @@ impl Verdict {
             Verdict::Done => "done",
             Verdict::Unchanged => "unchanged",
             Verdict::NotFound => "not_found",
+            Verdict::Refused => "refused",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::ci::{CiId, Criticality};
-use crate::ids::{IncidentId, Position};
+use crate::ids::{AlertId, IncidentId, Position};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 
@@ -128,9 +128,10 @@ pub struct Incident {
     pub impact: Impact,
     /// How fast to act.
     pub urgency: Urgency,
-    /// The record that opened it. With `opened_ordinal`, unique in the shard (INV-2).
+    /// The record that opened it; for one that was split off, the last record before that. With `opened_ordinal`,
+    /// unique in the shard (INV-2).
     pub opened_position: Position,
-    /// Which item of that record.
+    /// Which item of that record, or one from [`SPLIT_ORDINAL`] on.
     pub opened_ordinal: u32,
     /// When it was opened, in engine time.
     pub opened_at: Timestamp,
@@ -160,7 +161,56 @@ pub struct Incident {
     pub review_at: Option<Timestamp>,
     /// The next number of its notices.
     pub transitions: u32,
+    /// The incident that its alerts went to: it is closed and takes no others.
+    pub merged_into: Option<IncidentId>,
+    /// The alerts that went there; empty unless it is merged.
+    pub moved: Vec<AlertId>,
+    /// The incident it was split off from.
+    pub split_from: Option<IncidentId>,
+    /// What people said of its causes, oldest first.
+    pub verdicts: Vec<CauseVerdict>,
+    /// What can be taken back, oldest first.
+    pub acts: Vec<Act>,
 }
+
+/// What an operator said of a CI.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CauseVerdict {
+    /// The CI.
+    pub ci: CiId,
+    /// True when it is at fault, false when it is not.
+    pub right: bool,
+    /// Who said so.
+    pub actor: String,
+    /// When.
+    pub at: Timestamp,
+    /// The command that said so: its place on the stream of commands.
+    pub command: Position,
+}
+
+/// Something done to an incident that can be taken back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Act {
+    /// The command that asked for it; `None` when quell did it by itself.
+    pub command: Option<Position>,
+    /// What was done.
+    pub kind: ActKind,
+}
+
+/// What was done to an incident.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ActKind {
+    /// That incident was merged into it.
+    Merged(IncidentId),
+    /// That incident was split off from it.
+    Split(IncidentId),
+    /// A cause was judged.
+    Judged,
+}
+
+/// Ordinals from here on are not of items: the incident was split off after the record at its opening position, by a
+/// command or by quell's own revision. Its number makes the ordinal unique; no request has so many items.
+pub const SPLIT_ORDINAL: u32 = 1 << 31;
 
 /// One entry of an incident's timeline.
 #[derive(Clone, PartialEq, Debug)]
@@ -188,12 +238,20 @@ pub enum Transition {
     Resolved,
     /// It came back.
     Reopened,
+    /// Its alerts went to another incident: it is over.
+    Merged,
 }
 
 impl Transition {
     /// Every transition.
-    pub const ALL: [Transition; 5] =
-        [Transition::Opened, Transition::Updated, Transition::Acknowledged, Transition::Resolved, Transition::Reopened];
+    pub const ALL: [Transition; 6] = [
+        Transition::Opened,
+        Transition::Updated,
+        Transition::Acknowledged,
+        Transition::Resolved,
+        Transition::Reopened,
+        Transition::Merged,
+    ];
 
     /// The name used in files and the API.
     #[must_use]
@@ -204,6 +262,7 @@ impl Transition {
             Transition::Acknowledged => "acknowledged",
             Transition::Resolved => "resolved",
             Transition::Reopened => "reopened",
+            Transition::Merged => "merged",
         }
     }
 

@@ -8,6 +8,7 @@ pub mod alert;
 pub mod batch;
 pub mod ci;
 pub mod command;
+pub mod feedback;
 pub mod ids;
 pub mod incident;
 pub mod input;
@@ -19,10 +20,11 @@ pub use alert::{Alert, AlertState, Binding, Ending, Severity, Source};
 pub use batch::{Action, Batch, BatchBuilder, Item, ItemDraft, Reject};
 pub use ci::{Ci, CiId, Criticality, Redundancy, Relationship, Topology, TopologyFault};
 pub use command::{Command, CommandKind, Outcome, Verdict};
+pub use feedback::{Feedback, Party, Said, Standing};
 pub use ids::{AlertId, Digest, Fingerprint, IncidentId, Moment, Position, ReceiptId, Shard};
 pub use incident::{
-    BlastRadius, Cause, Impact, Incident, IncidentState, Notice, Priority, ServiceAtRisk, TimelineEntry, Transition,
-    Urgency,
+    Act, ActKind, BlastRadius, Cause, CauseVerdict, Impact, Incident, IncidentState, Notice, Priority, SPLIT_ORDINAL,
+    ServiceAtRisk, TimelineEntry, Transition, Urgency,
 };
 pub use input::{Activation, ArtefactKind, Input, RecordKind};
 pub use labels::{Labels, LabelsRef};

@@ -3,8 +3,8 @@
 //! Absent on purpose: how it is remembered. Effects of many inputs may be committed together, in order.
 
 use quell_domain::{
-    Alert, AlertId, ArtefactKind, Digest, Incident, IncidentId, Labels, Notice, Outcome, Position, Severity, Source,
-    TimelineEntry, Timestamp,
+    Alert, AlertId, ArtefactKind, Digest, Feedback, Incident, IncidentId, Labels, Notice, Outcome, Position, Severity,
+    Source, TimelineEntry, Timestamp,
 };
 
 /// What one input, or several in a row, did.
@@ -24,6 +24,8 @@ pub struct Effects {
     pub parked: Vec<Parked>,
     /// Decided commands.
     pub outcomes: Vec<Outcome>,
+    /// What operators said, new or standing differently, in order; of several versions of one, the last holds.
+    pub feedback: Vec<Feedback>,
     /// What became of each received item.
     pub disposed: Disposed,
 }
@@ -32,7 +34,7 @@ impl Effects {
     /// True when nothing has to be written. Counts of repeats alone are not written; they travel with the next flush.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Effects { alerts, incidents, timeline, forgotten, notices, parked, outcomes, disposed: _ } = self;
+        let Effects { alerts, incidents, timeline, forgotten, notices, parked, outcomes, feedback, disposed: _ } = self;
         alerts.is_empty()
             && incidents.is_empty()
             && timeline.is_empty()
@@ -40,11 +42,12 @@ impl Effects {
             && notices.is_empty()
             && parked.is_empty()
             && outcomes.is_empty()
+            && feedback.is_empty()
     }
 
     /// Adds what came after.
     pub fn absorb(&mut self, later: Effects) {
-        let Effects { alerts, incidents, timeline, forgotten, notices, parked, outcomes, disposed } = later;
+        let Effects { alerts, incidents, timeline, forgotten, notices, parked, outcomes, feedback, disposed } = later;
         self.alerts.extend(alerts);
         self.incidents.extend(incidents);
         self.timeline.extend(timeline);
@@ -52,6 +55,7 @@ impl Effects {
         self.notices.extend(notices);
         self.parked.extend(parked);
         self.outcomes.extend(outcomes);
+        self.feedback.extend(feedback);
         self.disposed.add(disposed);
     }
 }
@@ -214,4 +218,6 @@ pub struct Snapshot {
     pub alerts: Vec<Alert>,
     /// Incidents not yet let go of.
     pub incidents: Vec<Incident>,
+    /// What operators said that still counts, by command.
+    pub feedback: Vec<Feedback>,
 }

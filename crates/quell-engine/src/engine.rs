@@ -15,6 +15,7 @@ use quell_domain::{
 use crate::alerts::{Alerts, Entry, Slot};
 use crate::deadlines::{DeadlineReason, Deadlines};
 use crate::effects::{AlertChange, Checkpoint, Effects, Fold, Snapshot};
+use crate::heard::Heard;
 use crate::history::History;
 use crate::learn::Learned;
 use crate::lifecycle::{Given, Live};
@@ -51,6 +52,8 @@ pub struct Engine {
     pub(crate) suspects: Suspects,
     pub(crate) scratch: Scratch,
     pub(crate) deadlines: Deadlines,
+    /// What operators said, and what follows from it.
+    pub(crate) heard: Heard,
     pub(crate) turn: Turn,
 }
 
@@ -95,6 +98,7 @@ impl Engine {
             suspects: Suspects::default(),
             scratch: Scratch::default(),
             deadlines: Deadlines::default(),
+            heard: Heard::default(),
             turn: Turn::default(),
         }
     }
@@ -119,6 +123,8 @@ impl Engine {
             engine.open += u64::from(incident.state == IncidentState::Open);
             engine.incidents.insert(incident.id.number, Live::of_row(incident));
         }
+        engine.relate_merged();
+        engine.heard = Heard::of_rows(snapshot.feedback);
         for alert in snapshot.alerts {
             let ci = alert.binding.as_ref().and_then(|binding| engine.graph.find(&binding.ci));
             let slot = engine.alerts.insert(Entry::of_row(alert, ci));
@@ -220,7 +226,7 @@ impl Engine {
         let mut alerts: Vec<_> = self.alerts.slots().map(|slot| self.alert_row(slot)).collect();
         alerts.sort_by_key(|alert| alert.id);
         let incidents: Vec<Incident> = self.incidents.values().map(|live| live.row.clone()).collect();
-        Snapshot { checkpoint: self.checkpoint, alerts, incidents }
+        Snapshot { checkpoint: self.checkpoint, alerts, incidents, feedback: self.heard.rows() }
     }
 
     pub(crate) fn alert_row(&self, slot: Slot) -> quell_domain::Alert {

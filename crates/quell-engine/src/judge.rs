@@ -75,6 +75,7 @@ impl Engine {
         let members: Vec<Member> = since.into_iter().map(|(ci, since)| Member { ci, since }).collect();
         let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
         let causes = locate(&self.graph, &mut self.suspects, &members, max_hops, limit);
+        let causes = self.heard_causes(number, causes);
         let blast_radius = self.blast_radius(&members, &causes);
         let bound = !members.is_empty();
         let impact = self.impact(bound, &blast_radius);

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quell_domain::{Alert, AlertId, Incident, IncidentId, Outcome, TimelineEntry};
+use quell_domain::{Alert, AlertId, Feedback, Incident, IncidentId, Outcome, Position, Standing, TimelineEntry};
 
 use crate::effects::{AlertChange, Checkpoint, Disposed, Effects, Fold, Parked, Snapshot};
 
@@ -21,6 +21,8 @@ pub struct Ledger {
     pub parked: Vec<Parked>,
     /// Decided commands.
     pub outcomes: Vec<Outcome>,
+    /// What operators said, by command.
+    pub feedback: BTreeMap<Position, Feedback>,
     /// What became of every item.
     pub disposed: Disposed,
     /// How many notices there were.
@@ -31,7 +33,7 @@ pub struct Ledger {
 impl Ledger {
     /// Remembers.
     pub fn apply(&mut self, effects: Effects) {
-        let Effects { alerts, incidents, timeline, forgotten, notices, parked, outcomes, disposed } = effects;
+        let Effects { alerts, incidents, timeline, forgotten, notices, parked, outcomes, feedback, disposed } = effects;
         for change in alerts {
             match change {
                 AlertChange::Put(row) => self.put(*row),
@@ -50,6 +52,7 @@ impl Ledger {
         self.notices += notices.len() as u64;
         self.parked.extend(parked);
         self.outcomes.extend(outcomes);
+        self.feedback.extend(feedback.into_iter().map(|said| (said.command, said)));
         self.disposed.add(disposed);
     }
 
@@ -90,7 +93,9 @@ impl Ledger {
         let gone = |id: &IncidentId| self.forgotten.contains(id);
         let alerts = self.alerts.values().filter(|alert| !alert.incident.as_ref().is_some_and(gone)).cloned().collect();
         let incidents = self.incidents.values().filter(|incident| !gone(&incident.id)).cloned().collect();
-        Snapshot { checkpoint, alerts, incidents }
+        let in_force = |said: &&Feedback| said.standing == Standing::InForce;
+        let feedback = self.feedback.values().filter(in_force).cloned().collect();
+        Snapshot { checkpoint, alerts, incidents, feedback }
     }
 
     /// The alerts of every incident, by id.

@@ -2,12 +2,12 @@
 //!
 //! Absent on purpose: which incident an alert belongs to (`correlate`) and how bad it is (`judge`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quell_cmdb::CiIx;
 use quell_domain::{
     Alert, AlertId, AlertState, Binding, BlastRadius, Impact, Incident, IncidentId, IncidentState, Moment, Notice,
-    Position, Priority, Reason, TimelineEntry, Timestamp, Transition, Urgency,
+    Position, Priority, Reason, SPLIT_ORDINAL, TimelineEntry, Timestamp, Transition, Urgency,
 };
 
 use crate::alerts::{Entry, Slot};
@@ -30,20 +30,22 @@ pub(crate) struct Live {
     pub(crate) members: BTreeMap<AlertId, Slot>,
     /// Its alerting CIs, with how many of its alerts fire on each.
     pub(crate) cis: BTreeMap<CiIx, u32>,
+    /// Incidents whose alerts went to it: they are let go of with it.
+    pub(crate) merged: BTreeSet<u64>,
 }
 
 impl Live {
     pub(crate) fn of_row(row: Incident) -> Self {
-        Live { row, members: BTreeMap::new(), cis: BTreeMap::new() }
+        Live { row, members: BTreeMap::new(), cis: BTreeMap::new(), merged: BTreeSet::new() }
     }
 
     pub(crate) fn is_open(&self) -> bool {
         self.row.state == IncidentState::Open
     }
 
-    /// Takes new alerts: open, or resolved by itself and not let go of yet.
+    /// Takes new alerts: open, or resolved by itself and neither merged nor let go of yet.
     pub(crate) fn takes_alerts(&self) -> bool {
-        self.is_open() || self.row.resolved_by.is_none()
+        self.is_open() || (self.row.resolved_by.is_none() && self.row.merged_into.is_none())
     }
 }
 
@@ -107,10 +109,24 @@ impl Engine {
 
     /// Opens an incident for an alert that nothing in hand explains.
     pub(crate) fn open(&mut self, moment: Moment, slot: Slot) {
+        let entry = self.alerts.get(slot);
+        let (ordinal, started_at) = (entry.opened_ordinal, entry.starts_at);
+        let now = self.now();
+        let number = self.born(moment.position, ordinal, now, started_at.min(now));
+        let name = self.alerts.get(slot).name().to_owned();
+        self.add_member(number, slot);
+        let reason = Reason::new("opened", "{alert} is explained by no open incident").text("alert", name);
+        self.judge(number);
+        self.note(number, now, QUELL, reason.clone());
+        self.notify(number, now, Transition::Opened, reason);
+    }
+
+    /// A new incident in hand, open and without alerts yet. `ordinal` counts items, or is [`SPLIT_ORDINAL`].
+    pub(crate) fn born(&mut self, position: Position, ordinal: u32, at: Timestamp, started_at: Timestamp) -> u64 {
         self.checkpoint.last_incident += 1;
         let number = self.checkpoint.last_incident;
-        let entry = self.alerts.get(slot);
-        let now = self.now();
+        #[expect(clippy::cast_possible_truncation, reason = "only incidents of one position must differ")]
+        let own = (number as u32) & (SPLIT_ORDINAL - 1);
         let row = Incident {
             id: IncidentId { shard: self.shard.number, number },
             state: IncidentState::Open,
@@ -118,11 +134,11 @@ impl Engine {
             priority: Priority::new(3).expect("3 is a priority"),
             impact: Impact::Medium,
             urgency: Urgency::Medium,
-            opened_position: moment.position,
-            opened_ordinal: entry.opened_ordinal,
-            opened_at: now,
-            started_at: entry.starts_at.min(now),
-            last_fired_at: now,
+            opened_position: position,
+            opened_ordinal: if ordinal == SPLIT_ORDINAL { ordinal | own } else { ordinal },
+            opened_at: at,
+            started_at,
+            last_fired_at: at,
             resolved_at: None,
             resolved_by: None,
             acknowledged_at: None,
@@ -134,15 +150,15 @@ impl Engine {
             blast_radius: BlastRadius::default(),
             review_at: None,
             transitions: 0,
+            merged_into: None,
+            moved: Vec::new(),
+            split_from: None,
+            verdicts: Vec::new(),
+            acts: Vec::new(),
         };
-        let name = entry.name().to_owned();
         self.incidents.insert(number, Live::of_row(row));
         self.open += 1;
-        self.add_member(number, slot);
-        let reason = Reason::new("opened", "{alert} is explained by no open incident").text("alert", name);
-        self.judge(number);
-        self.note(number, now, QUELL, reason.clone());
-        self.notify(number, now, Transition::Opened, reason);
+        number
     }
 
     /// Adds an alert to an incident; a resolved one reopens.
@@ -174,7 +190,7 @@ impl Engine {
         }
     }
 
-    fn reopen_if_resolved(&mut self, number: u64, why: &'static str) {
+    pub(crate) fn reopen_if_resolved(&mut self, number: u64, why: &'static str) {
         let now = self.now();
         let row = &mut self.live(number).row;
         if row.state == IncidentState::Open {
@@ -204,7 +220,7 @@ impl Engine {
     }
 
     /// Puts an alert into its incident's look-ups, and the incident's claims on suspects.
-    fn link(&mut self, number: u64, slot: Slot) {
+    pub(crate) fn link(&mut self, number: u64, slot: Slot) {
         let entry = self.alerts.get(slot);
         let (id, ci, began_at, firing) = (entry.id, entry.ci, entry.began_at, entry.state == AlertState::Firing);
         let key = if ci.is_none() { self.unbound_key(entry) } else { None };
@@ -278,15 +294,17 @@ impl Engine {
         self.incidents[&number].members.values().filter_map(|&slot| self.alerts.get(slot).ends_at).max()
     }
 
-    /// When a resolved incident may be let go of; `None` while it is open or has alerts that fire.
+    /// When a resolved incident may be let go of; `None` while it is open or has alerts that fire, and for one that is
+    /// merged: it goes with the other.
     fn let_go_at(&self, number: u64) -> Option<Timestamp> {
         let row = &self.incidents.get(&number)?.row;
-        let resolved_at = row.resolved_at.filter(|_| row.state == IncidentState::Resolved && row.firing == 0)?;
+        let over = row.state == IncidentState::Resolved && row.firing == 0 && row.merged_into.is_none();
+        let resolved_at = row.resolved_at.filter(|_| over)?;
         let last = if row.resolved_by.is_some() { self.last_end(number).unwrap_or(resolved_at) } else { resolved_at };
         Some(resolved_at.max(last) + self.settings.lifecycle.reopen_window)
     }
 
-    fn schedule_let_go(&mut self, number: u64) {
+    pub(crate) fn schedule_let_go(&mut self, number: u64) {
         if let Some(at) = self.let_go_at(number) {
             self.deadlines.add(at, DeadlineReason::IncidentLetGo, number);
         }
@@ -310,25 +328,35 @@ impl Engine {
             self.touch_alert(slot, Given::default());
         }
         self.write_rows(Position(self.position.0.saturating_sub(1)));
+        self.release_claims(number);
         let Some(live) = self.incidents.remove(&number) else { return };
-        let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
-        for &ci in live.cis.keys() {
-            let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
-            self.suspects.release(number, &suspects);
-        }
         let mut promoted = Vec::new();
         for &slot in live.members.values() {
-            if let Some(key) = self.unbound_key(self.alerts.get(slot)) {
-                let like = self.unbound.entry(key).or_default();
-                like.remove(&number);
-                if like.is_empty() {
-                    self.unbound.remove(&key);
-                }
-            }
+            self.leave_unbound(number, slot);
             promoted.extend(self.alerts.remove(slot));
         }
         self.mark_promoted(promoted);
+        self.forget_merged(live.merged);
         self.turn.effects.forgotten.push(live.row.id);
+    }
+
+    /// Gives up what an incident claims, and forgets which CIs it claimed it for.
+    pub(crate) fn release_claims(&mut self, number: u64) {
+        let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
+        for ci in std::mem::take(&mut self.live(number).cis).into_keys() {
+            let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
+            self.suspects.release(number, &suspects);
+        }
+    }
+
+    /// Takes an incident out of the look-up of unbound alerts like this one.
+    pub(crate) fn leave_unbound(&mut self, number: u64, slot: Slot) {
+        let Some(key) = self.unbound_key(self.alerts.get(slot)) else { return };
+        let Some(like) = self.unbound.get_mut(&key) else { return };
+        like.remove(&number);
+        if like.is_empty() {
+            self.unbound.remove(&key);
+        }
     }
 
     /// A resolve that no fire followed is forgotten.

@@ -194,7 +194,10 @@ impl Engine {
                 let late = told.may_be_late && told.starts_at.is_some_and(|at| ends_at.is_some_and(|end| at <= end));
                 self.forget_stale(self.alerts.get(slot).id.0);
                 self.first(moment, batch, item, ordinal, told);
-                if let (true, Some(slot), Some(end)) = (late, self.alerts.latest(item.fingerprint), ends_at) {
+                // Nothing was born over the limit: the latest one is then an earlier episode, and over already.
+                let latest = self.alerts.latest(item.fingerprint);
+                let born = latest.filter(|&slot| late && self.alerts.get(slot).state == AlertState::Firing);
+                if let (Some(slot), Some(end)) = (born, ends_at) {
                     self.end(moment, slot, end, None);
                 }
             }

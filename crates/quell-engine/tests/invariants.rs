@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use quell_cmdb::Graph;
 use quell_domain::{
-    Action, Alert, AlertState, Command, CommandKind, IncidentId, IncidentState, Input, Moment, Position, Shard, Source,
+    Action, Alert, AlertId, AlertState, CiId, Command, CommandKind, IncidentId, IncidentState, Input, Moment, Position,
+    Shard, Source,
 };
 use quell_engine::{Artefact, Engine, Ledger};
 use support::{Desk, Told, alert, at, batch, settings, topology};
@@ -61,23 +62,44 @@ fn told(dice: &mut Dice, now: i64) -> Told {
     told
 }
 
+fn incident(dice: &mut Dice) -> IncidentId {
+    IncidentId { shard: 0, number: 1 + dice.below(8) }
+}
+
+/// Anything an operator may ask, sensible or not; `told_of` is about how many alerts there are.
+fn command(dice: &mut Dice, told_of: u64) -> CommandKind {
+    let alert = |dice: &mut Dice| AlertId(1 + dice.below(told_of / 2 + 2));
+    let ci = |dice: &mut Dice| CiId::new(dice.pick::<&str>(&["db", "h1", "sw", "web1", "nowhere"]));
+    match dice.below(12) {
+        0 => CommandKind::Acknowledge,
+        1 => CommandKind::Resolve { note: None },
+        2 => CommandKind::Comment { text: "looking".into() },
+        3..=5 => CommandKind::Merge { into: incident(dice) },
+        6 => CommandKind::Split { alerts: (0..1 + dice.below(5)).map(|_| alert(dice)).collect() },
+        7 => CommandKind::WrongGroup { alert: alert(dice) },
+        8 => CommandKind::WrongCause { ci: ci(dice), right: dice.one_in(2).then(|| ci(dice)) },
+        _ => CommandKind::Undo,
+    }
+}
+
 /// The log of one run: every record with its stream, in the order in which it was applied.
 fn storm(seed: u64) -> Vec<(Moment, Input)> {
     let mut dice = Dice(seed);
     let (mut now, mut position, mut commands) = (0_i64, 0, 0);
     let mut log: Vec<(Moment, Input)> = Vec::new();
+    // About how many episodes there may be: most commands then name one that there is.
+    let mut told_of = 0;
+    let mut last = incident(&mut dice);
     for _ in 0..40 + dice.below(40) {
         now += i64::try_from(dice.below(40)).expect("small") * if dice.one_in(15) { 20 } else { 1 };
         let input = match dice.below(20) {
-            0 => {
-                let kinds = [
-                    CommandKind::Acknowledge,
-                    CommandKind::Resolve { note: None },
-                    CommandKind::Comment { text: "looking".into() },
-                ];
-                let incident = IncidentId { shard: 0, number: 1 + dice.below(6) };
+            0 | 4 => {
+                let kind = command(&mut dice, told_of);
+                // Often the one just spoken of: that is what is taken back.
+                last = if dice.one_in(3) { incident(&mut dice) } else { last };
+                let incident = last;
                 commands += 1;
-                let command = Command { incident, actor: "ana".into(), kind: dice.pick(&kinds).clone() };
+                let command = Command { incident, actor: "ana".into(), kind };
                 let moment = Moment { position: Position(commands), received_at: at(now) };
                 log.push((moment, Input::Command(command)));
                 continue;
@@ -95,7 +117,9 @@ fn storm(seed: u64) -> Vec<(Moment, Input)> {
             },
             _ => {
                 let source = *dice.pick(&Source::ALL);
-                let items: Vec<Told> = (0..1 + dice.below(4)).map(|_| told(&mut dice, now).by(source)).collect();
+                let items = 1 + dice.below(4);
+                told_of += items;
+                let items: Vec<Told> = (0..items).map(|_| told(&mut dice, now).by(source)).collect();
                 Input::Alerts(batch(&items))
             }
         };
@@ -138,6 +162,9 @@ fn check_membership(seed: u64, ledger: &Ledger) {
         let firing = alerts.iter().filter(|alert| alert.state == AlertState::Firing).count() as u64;
         assert_eq!((incident.alerts, incident.firing), (alerts.len() as u64, firing), "INV-2, seed {seed}, {id}");
         assert!(incident.state == IncidentState::Resolved || firing > 0, "seed {seed}: {id} is open without an alert");
+        let closed = incident.state == IncidentState::Resolved && alerts.is_empty();
+        assert!(incident.merged_into.is_none() || closed, "INV-2, seed {seed}: {id} is merged and has alerts");
+        assert_eq!(incident.merged_into.is_some(), !incident.moved.is_empty(), "seed {seed}: {id}");
         let shares: f64 = incident.causes.iter().map(|cause| cause.score).sum();
         assert!((0.0..=1.0 + 1e-9).contains(&shares), "seed {seed}: {id} believes {shares}");
     }
@@ -151,14 +178,40 @@ fn check_membership(seed: u64, ledger: &Ledger) {
     }
 }
 
+/// Every change of membership is on both timelines, and what points at another incident finds it.
+fn check_lineage(seed: u64, ledger: &Ledger) {
+    for (id, incident) in &ledger.incidents {
+        let codes = |id: &IncidentId| -> Vec<String> {
+            ledger.timelines.get(id).into_iter().flatten().map(|entry| entry.reason.to_string()).collect()
+        };
+        for (other, mine) in [(incident.merged_into, "merged into"), (incident.split_from, "split off from")] {
+            let Some(other) = other else { continue };
+            assert!(ledger.incidents.contains_key(&other), "seed {seed}: {id} points at {other}");
+            let told = codes(id).iter().any(|text| text.starts_with(&format!("{mine} {other}")));
+            assert!(told, "INV-2, seed {seed}: {id} does not tell of {other}: {:?}", codes(id));
+            let theirs = codes(&other).iter().any(|text| text.contains(&id.to_string()));
+            assert!(theirs, "INV-2, seed {seed}: {other} does not tell of {id}: {:?}", codes(&other));
+        }
+    }
+    let notices = ledger.incidents.values().map(|incident| u64::from(incident.transitions)).sum::<u64>();
+    assert_eq!(notices, ledger.notices, "INV-5, seed {seed}: notices are numbered without gaps");
+}
+
 #[test]
 fn inv_1_and_2_every_item_is_disposed_of_once_and_every_alert_is_in_one_incident() {
     let mut episodes = 0;
+    let mut codes: BTreeMap<String, u64> = BTreeMap::new();
     for seed in 0..SEEDS {
         let (_, ledger) = run(&storm(seed));
         check_disposed(seed, &ledger);
         check_membership(seed, &ledger);
+        check_lineage(seed, &ledger);
         episodes += ledger.alerts.len();
+        let done = ledger.timelines.values().flatten().map(|entry| entry.reason.code.to_string());
+        done.for_each(|code| *codes.entry(code).or_default() += 1);
+    }
+    for code in ["merged", "merged_into", "unmerged", "split", "wrong_cause", "unjudged"] {
+        assert!(codes.get(code).is_some_and(|&times| times > 50), "{code} is hardly tried: {codes:?}");
     }
     assert!(episodes > 10 * usize::try_from(SEEDS).expect("small"), "the storms are too quiet to prove anything");
 }

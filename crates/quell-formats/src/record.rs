@@ -4,7 +4,8 @@
 //! Absent on purpose: positions and times of records; the log has them.
 
 use quell_domain::{
-    Activation, ArtefactKind, Command, CommandKind, Digest, Input, RecordKind, Source, Timestamp, ids::BadId,
+    Activation, AlertId, ArtefactKind, CiId, Command, CommandKind, Digest, Input, RecordKind, Source, Timestamp,
+    ids::BadId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,11 @@ enum Ask {
     Acknowledge,
     Resolve { note: Option<String> },
     Comment { text: String },
+    Merge { into: String },
+    Split { alerts: Vec<u64> },
+    WrongGroup { alert: u64 },
+    WrongCause { ci: String, right: Option<String> },
+    Undo,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,11 +101,7 @@ pub fn encode(input: &Input) -> Option<(RecordKind, Vec<u8>)> {
     match input {
         Input::Alerts(_) => None,
         Input::Command(Command { incident, actor, kind }) => {
-            let ask = match kind.clone() {
-                CommandKind::Acknowledge => Ask::Acknowledge,
-                CommandKind::Resolve { note } => Ask::Resolve { note },
-                CommandKind::Comment { text } => Ask::Comment { text },
-            };
+            let ask = ask_of(kind);
             let text = CommandText { v: VERSION, incident: incident.to_string(), actor: actor.clone(), ask };
             Some((RecordKind::Command, bytes(&text)))
         }
@@ -113,6 +115,36 @@ pub fn encode(input: &Input) -> Option<(RecordKind, Vec<u8>)> {
             Some((RecordKind::Activate, bytes(&text)))
         }
     }
+}
+
+fn ask_of(kind: &CommandKind) -> Ask {
+    match kind.clone() {
+        CommandKind::Acknowledge => Ask::Acknowledge,
+        CommandKind::Resolve { note } => Ask::Resolve { note },
+        CommandKind::Comment { text } => Ask::Comment { text },
+        CommandKind::Merge { into } => Ask::Merge { into: into.to_string() },
+        CommandKind::Split { alerts } => Ask::Split { alerts: alerts.iter().map(|id| id.0).collect() },
+        CommandKind::WrongGroup { alert } => Ask::WrongGroup { alert: alert.0 },
+        CommandKind::WrongCause { ci, right } => {
+            Ask::WrongCause { ci: ci.to_string(), right: right.map(|ci| ci.to_string()) }
+        }
+        CommandKind::Undo => Ask::Undo,
+    }
+}
+
+fn kind_of(ask: Ask) -> Result<CommandKind, RecordError> {
+    Ok(match ask {
+        Ask::Acknowledge => CommandKind::Acknowledge,
+        Ask::Resolve { note } => CommandKind::Resolve { note },
+        Ask::Comment { text } => CommandKind::Comment { text },
+        Ask::Merge { into } => CommandKind::Merge { into: id("command", &into)? },
+        Ask::Split { alerts } => CommandKind::Split { alerts: alerts.into_iter().map(AlertId).collect() },
+        Ask::WrongGroup { alert } => CommandKind::WrongGroup { alert: AlertId(alert) },
+        Ask::WrongCause { ci, right } => {
+            CommandKind::WrongCause { ci: CiId::new(&ci), right: right.map(|ci| CiId::new(&ci)) }
+        }
+        Ask::Undo => CommandKind::Undo,
+    })
 }
 
 fn bytes(text: &impl Serialize) -> Vec<u8> {
@@ -131,11 +163,7 @@ pub fn decode(kind: RecordKind, body: &[u8]) -> Result<Input, RecordError> {
         RecordKind::Command => {
             let CommandText { v: _, incident, actor, ask } = parse("command", body)?;
             let incident = id("command", &incident)?;
-            let kind = match ask {
-                Ask::Acknowledge => CommandKind::Acknowledge,
-                Ask::Resolve { note } => CommandKind::Resolve { note },
-                Ask::Comment { text } => CommandKind::Comment { text },
-            };
+            let kind = kind_of(ask)?;
             Ok(Input::Command(Command { incident, actor, kind }))
         }
         RecordKind::Tick => Ok(Input::Tick),
@@ -177,6 +205,16 @@ mod tests {
             Just(CommandKind::Acknowledge),
             proptest::option::of(".*").prop_map(|note| CommandKind::Resolve { note }),
             ".*".prop_map(|text| CommandKind::Comment { text }),
+            (any::<u32>(), any::<u64>())
+                .prop_map(|(shard, number)| CommandKind::Merge { into: IncidentId { shard, number } }),
+            proptest::collection::vec(any::<u64>().prop_map(AlertId), 0..5)
+                .prop_map(|alerts| CommandKind::Split { alerts }),
+            any::<u64>().prop_map(|alert| CommandKind::WrongGroup { alert: AlertId(alert) }),
+            (".*", proptest::option::of(".*")).prop_map(|(ci, right)| CommandKind::WrongCause {
+                ci: CiId::new(&ci),
+                right: right.map(|ci| CiId::new(&ci)),
+            }),
+            Just(CommandKind::Undo),
         ];
         let commands = (any::<u32>(), any::<u64>(), ".*", kinds).prop_map(|(shard, number, actor, kind)| {
             Input::Command(Command { incident: IncidentId { shard, number }, actor, kind })

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use quell_domain::{
-    Alert, AlertState, Binding, BlastRadius, Cause, Fact, Impact, Incident, Labels, Reason, ServiceAtRisk,
-    TimelineEntry, Timestamp, Urgency,
+    Alert, AlertState, Binding, BlastRadius, Cause, CauseVerdict, Fact, Impact, Incident, Labels, Reason,
+    ServiceAtRisk, TimelineEntry, Timestamp, Urgency,
 };
 use serde::Serialize;
 
@@ -111,6 +111,19 @@ pub struct CauseJson {
     pub evidence: Vec<ReasonJson>,
 }
 
+/// What an operator said of a CI.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct VerdictJson {
+    /// The CI's id.
+    pub ci: String,
+    /// True when it is at fault, false when it is not.
+    pub right: bool,
+    /// Who said so.
+    pub by: String,
+    /// When.
+    pub at: Time,
+}
+
 /// The dependents that may degrade.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct BlastJson {
@@ -181,6 +194,12 @@ pub struct IncidentJson {
     pub acknowledged_by: Option<String>,
     /// How often it came back.
     pub reopened: u32,
+    /// The incident that its alerts went to.
+    pub merged_into: Option<String>,
+    /// The incident it was split off from.
+    pub split_from: Option<String>,
+    /// What people said of its causes, oldest first.
+    pub verdicts: Vec<VerdictJson>,
     /// Alert episodes in it, shown or not.
     pub alerts_total: u64,
     /// Those that still fire.
@@ -221,6 +240,11 @@ pub fn incident_json(incident: &Incident, alerts: &[Alert], timeline: &[Timeline
         blast_radius,
         review_at: _,
         transitions: _,
+        merged_into,
+        moved: _,
+        split_from,
+        verdicts,
+        acts: _,
     } = incident;
     IncidentJson {
         id: id.to_string(),
@@ -237,6 +261,9 @@ pub fn incident_json(incident: &Incident, alerts: &[Alert], timeline: &[Timeline
         acknowledged_at: acknowledged_at.map(Time::from),
         acknowledged_by: acknowledged_by.clone(),
         reopened: *reopened,
+        merged_into: merged_into.map(|id| id.to_string()),
+        split_from: split_from.map(|id| id.to_string()),
+        verdicts: verdicts.iter().map(verdict_json).collect(),
         alerts_total: *alerts_total,
         alerts_firing: *firing,
         alerts: alerts.iter().map(alert_json).collect(),
@@ -318,6 +345,13 @@ pub fn blast_json(blast: &BlastRadius) -> BlastJson {
 pub fn cause_json(cause: &Cause) -> CauseJson {
     let Cause { ci, score, evidence } = cause;
     CauseJson { ci: ci.to_string(), score: rounded(*score), evidence: evidence.iter().map(reason_json).collect() }
+}
+
+/// What an operator said of a CI.
+#[must_use]
+pub fn verdict_json(verdict: &CauseVerdict) -> VerdictJson {
+    let CauseVerdict { ci, right, actor, at, command: _ } = verdict;
+    VerdictJson { ci: ci.to_string(), right: *right, by: actor.clone(), at: (*at).into() }
 }
 
 /// A reason.

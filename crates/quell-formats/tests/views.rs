@@ -1,9 +1,9 @@
 //! What is shown: incidents and alerts, notices, and the lines of an alerts file.
 
 use quell_domain::{
-    Alert, AlertId, AlertState, Binding, BlastRadius, Cause, CiId, Criticality, Ending, Fingerprint, Impact, Incident,
-    IncidentId, IncidentState, Labels, Notice, Position, Priority, Reason, ServiceAtRisk, Severity, Source,
-    TimelineEntry, Timestamp, Transition, Urgency,
+    Alert, AlertId, AlertState, Binding, BlastRadius, Cause, CauseVerdict, CiId, Criticality, Ending, Fingerprint,
+    Impact, Incident, IncidentId, IncidentState, Labels, Notice, Position, Priority, Reason, ServiceAtRisk, Severity,
+    Source, TimelineEntry, Timestamp, Transition, Urgency,
 };
 use quell_formats::views::incident_json;
 use quell_formats::{notice, replay};
@@ -81,6 +81,17 @@ fn incident() -> Incident {
         },
         review_at: None,
         transitions: 2,
+        merged_into: Some(IncidentId { number: 8, ..ID }),
+        moved: vec![],
+        split_from: Some(IncidentId { number: 9, ..ID }),
+        verdicts: vec![CauseVerdict {
+            ci: CiId::new("db"),
+            right: true,
+            actor: "cy".into(),
+            at: AT,
+            command: Position(3),
+        }],
+        acts: vec![],
     }
 }
 
@@ -105,7 +116,8 @@ fn an_incident_has_the_agreed_shape() {
         "id": "INC-7", "state": "open", "title": "Disk full on db", "priority": "P2", "impact": "high",
         "urgency": "medium", "opened_at": at, "started_at": at, "last_fired_at": at, "resolved_at": null,
         "resolved_by": null, "acknowledged_at": at, "acknowledged_by": "ann", "reopened": 1, "alerts_total": 2,
-        "alerts_firing": 1,
+        "alerts_firing": 1, "merged_into": "INC-8", "split_from": "INC-9",
+        "verdicts": [{"ci": "db", "right": true, "by": "cy", "at": at}],
         "alerts": [alert("firing", None), alert("ended", Some("2026-01-01T00:00:01.5Z"))],
         "causes": [{"ci": "db", "score": 0.666667, "evidence": [reason]}],
         "blast_radius": {

@@ -13,8 +13,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use quell_domain::{
-    Alert, AlertId, ArtefactKind, Digest, Fingerprint, Incident, IncidentId, Notice, Position, Priority, Reason, Shard,
-    Timestamp, Transition,
+    Alert, AlertId, ArtefactKind, Digest, Feedback, Fingerprint, Incident, IncidentId, Notice, Position, Priority,
+    Reason, Shard, Timestamp, Transition,
 };
 use quell_engine::{Checkpoint, Parked};
 use quell_notify::signature::sign;
@@ -80,6 +80,9 @@ impl Store for Outbox {
         none()
     }
     fn parked(&self, _: Shard, _: u32) -> Answer<'_, Vec<Parked>> {
+        none()
+    }
+    fn feedback(&self, _: Shard, _: u32) -> Answer<'_, Vec<Feedback>> {
         none()
     }
     fn changes_since(&self, _: Shard, _: u64, _: u32) -> Answer<'_, Vec<Change>> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use quell_domain::{
-    Alert, AlertId, ArtefactKind, Digest, Fingerprint, Incident, IncidentId, IncidentState, Notice, Position, Shard,
-    TimelineEntry, Timestamp,
+    Alert, AlertId, ArtefactKind, Digest, Feedback, Fingerprint, Incident, IncidentId, IncidentState, Notice, Position,
+    Shard, TimelineEntry, Timestamp,
 };
 use quell_engine::{Checkpoint, Effects, Fold, Parked, Snapshot};
 
@@ -121,7 +121,23 @@ pub struct IncidentDetail {
     pub alerts: Vec<Alert>,
     /// Its timeline, oldest first.
     pub timeline: Vec<TimelineEntry>,
+    /// Incidents that were merged into it, by number; at most [`RELATED`].
+    pub merged: Vec<IncidentId>,
+    /// Incidents that were split off from it, by number; at most [`RELATED`].
+    pub split: Vec<IncidentId>,
 }
+
+impl IncidentDetail {
+    /// An incident without what belongs to it.
+    #[must_use]
+    pub fn bare(incident: Incident) -> Self {
+        let (alerts, timeline, merged, split) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        IncidentDetail { incident, alerts, timeline, merged, split }
+    }
+}
+
+/// Incidents of one relation that a detail names.
+pub const RELATED: u32 = 100;
 
 /// A notice that one sink has not taken yet.
 #[derive(Clone, PartialEq, Debug)]
@@ -227,6 +243,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Parked parts, newest first, at most `limit`.
     fn parked(&self, shard: Shard, limit: u32) -> Answer<'_, Vec<Parked>>;
+
+    /// What operators said, the latest first, at most `limit`; what was taken back included.
+    fn feedback(&self, shard: Shard, limit: u32) -> Answer<'_, Vec<Feedback>>;
 
     /// Changes after a number, in order, each incident once (its last change), at most `limit`.
     fn changes_since(&self, shard: Shard, number: u64, limit: u32) -> Answer<'_, Vec<Change>>;

@@ -5,10 +5,11 @@
 
 pub mod contract;
 mod json;
+mod said;
 pub mod sqlite;
 
 pub use contract::{
-    AlertQuery, Change, Commit, Committed, Delivery, Flush, IncidentDetail, IncidentQuery, Page, Positions, Restored,
-    Store, StoreError,
+    AlertQuery, Change, Commit, Committed, Delivery, Flush, IncidentDetail, IncidentQuery, Page, Positions, RELATED,
+    Restored, Store, StoreError,
 };
 pub use sqlite::SqliteStore;

@@ -6,7 +6,8 @@ mod support;
 use std::time::Duration;
 
 use quell_domain::{
-    AlertState, ArtefactKind, Digest, IncidentState, Labels, Outcome, Position, Severity, Shard, Source, Verdict,
+    AlertState, ArtefactKind, CiId, Digest, Feedback, Incident, IncidentState, Labels, Outcome, Party, Position, Said,
+    Severity, Shard, Source, Standing, Verdict,
 };
 use quell_engine::{AlertChange, Effects, Parked};
 use quell_store::{AlertQuery, IncidentQuery, Positions, Store, StoreError};
@@ -306,6 +307,53 @@ async fn artefacts_are_kept_by_digest(store: &dyn Store) {
     assert_eq!(store.artefact(ArtefactKind::Topology, digest).await.expect("read"), None);
 }
 
+async fn what_people_said_is_kept_and_only_what_counts_is_restored(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let party = |ci: Option<&str>, alert: &str| Party { ci: ci.map(CiId::new), alert: alert.into() };
+    let (ours, theirs) = (vec![party(Some("db-1"), "Down"), party(None, "Sl\"ow")], vec![party(Some("mx"), "Queue")]);
+    let cause = |right| Said::Cause { wrong: CiId::new("db-1"), right, alerts: ours.clone() };
+    let all = [
+        Said::Together { ours: ours.clone(), theirs: theirs.clone() },
+        Said::Apart { ours: ours.clone(), theirs },
+        cause(None),
+        cause(Some(CiId::new("sw"))),
+    ];
+    let feedback = |(command, said)| Feedback {
+        command: Position(command),
+        incident: incident_id(4),
+        actor: "ana".into(),
+        at: at(i64::try_from(command).expect("small")),
+        said,
+        standing: Standing::InForce,
+    };
+    let said: Vec<Feedback> = (1..).zip(all).map(feedback).collect();
+    writer.commit(Effects { feedback: said.clone(), ..Effects::default() }).await;
+    assert_eq!(restored(store).await.snapshot.feedback, said);
+    let undone = Feedback { standing: Standing::Undone, ..said[1].clone() };
+    let crowded = Feedback { standing: Standing::CrowdedOut, ..said[0].clone() };
+    let (mut writer, _) = Writer::take_over(store).await;
+    // Of two versions in one commit the last holds.
+    let feedback = vec![crowded.clone(), said[1].clone(), undone.clone()];
+    writer.commit(Effects { feedback, ..Effects::default() }).await;
+    assert_eq!(restored(store).await.snapshot.feedback, said[2..]);
+    let listed = store.feedback(SHARD, 3).await.expect("read");
+    assert_eq!(listed, [said[3].clone(), said[2].clone(), undone]);
+    assert_eq!(store.forget_before(SHARD, at(2)).await.expect("forgotten"), 1);
+    assert!(!store.feedback(SHARD, 9).await.expect("read").contains(&crowded), "history goes when it is old");
+}
+
+async fn an_incident_names_those_that_were_merged_into_it_and_split_off(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let plain = |number| Incident { merged_into: None, split_from: None, ..incident(number) };
+    let merged = |number| Incident { merged_into: Some(incident_id(1)), ..plain(number) };
+    let part = Incident { split_from: Some(incident_id(1)), ..plain(4) };
+    writer.commit(Effects { incidents: vec![plain(1), merged(3), merged(2), part], ..Effects::default() }).await;
+    let detail = store.incident(SHARD, incident_id(1), 0).await.expect("read").expect("there");
+    assert_eq!((detail.merged, detail.split), (vec![incident_id(2), incident_id(3)], vec![incident_id(4)]));
+    let detail = store.incident(SHARD, incident_id(2), 0).await.expect("read").expect("there");
+    assert_eq!((detail.merged, detail.incident.merged_into), (vec![], Some(incident_id(1))));
+}
+
 async fn shards_do_not_see_each_other(store: &dyn Store) {
     let (mut writer, _) = Writer::take_over(store).await;
     let effects = Effects { alerts: vec![put(alert(1))], incidents: vec![incident(1)], ..Effects::default() };
@@ -362,6 +410,8 @@ contract!(
         receipts_find_their_episodes,
         parked_parts_are_kept,
         artefacts_are_kept_by_digest,
+        what_people_said_is_kept_and_only_what_counts_is_restored,
+        an_incident_names_those_that_were_merged_into_it_and_split_off,
         shards_do_not_see_each_other,
     ]
 );
@@ -416,7 +466,25 @@ mod sqlite_only {
         sqlx::query("PRAGMA user_version = 99").execute(&mut file).await.expect("written");
         sqlx::Connection::close(file).await.expect("closed");
         let error = SqliteStore::open(&dir.file()).await.expect_err("too new");
-        assert!(matches!(error, StoreError::TooNew { found: 99, known: 1 }), "{error}");
+        assert!(matches!(error, StoreError::TooNew { found: 99, known: 2 }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_store_of_the_first_schema_is_brought_up_to_date() {
+        let dir = Dir::new();
+        let url = format!("sqlite://{}?mode=rwc", dir.file().display());
+        let mut file =
+            <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.expect("a new file can be made");
+        let row = "INSERT INTO incidents VALUES (0, 0, 7, 1, 1, 0, 'db down', 2, 1, 1, 70, 0, 5, 4, 6, NULL, NULL, NULL, \
+            NULL, 0, 1, 1, '[]', '{\"cis\":0,\"services\":[],\"partial\":false}', NULL, 1)";
+        for sql in [include_str!("../src/sqlite/schema.sql"), row, "PRAGMA user_version = 1"] {
+            sqlx::raw_sql(sql).execute(&mut file).await.expect("the first schema");
+        }
+        sqlx::Connection::close(file).await.expect("closed");
+        let store = SqliteStore::open(&dir.file()).await.expect("opens");
+        let kept = restored(&store).await.snapshot.incidents.remove(0);
+        assert_eq!((kept.id, kept.title.as_str(), kept.merged_into), (incident_id(7), "db down", None));
+        assert!(kept.moved.is_empty() && kept.acts.is_empty() && kept.verdicts.is_empty());
     }
 
     #[tokio::test]
@@ -438,7 +506,12 @@ mod sqlite_only {
         let (store, _dir) = sqlite().await;
         let (mut writer, _) = Writer::take_over(&store).await;
         let outcome = |command, verdict| Outcome { command: Position(command), after: Position(90), verdict };
-        let all = vec![outcome(1, Verdict::Done), outcome(2, Verdict::Unchanged), outcome(3, Verdict::NotFound)];
+        let all = vec![
+            outcome(1, Verdict::Done),
+            outcome(2, Verdict::Unchanged),
+            outcome(3, Verdict::NotFound),
+            outcome(4, Verdict::Refused),
+        ];
         writer.commit(Effects { outcomes: all.clone(), ..Effects::default() }).await;
         assert_eq!(store.outcomes(SHARD, Position(0), 9).await.expect("read"), all);
         assert_eq!(store.outcomes(SHARD, Position(1), 1).await.expect("read"), all[1..2]);

@@ -43,6 +43,18 @@ async fn look_ups_use_their_indexes() {
             "incidents_by_state",
         ),
         ("SELECT * FROM incidents WHERE tenant = ? AND shard = ? AND number = ?", "PRIMARY KEY"),
+        (
+            "SELECT number FROM incidents WHERE tenant = ? AND shard = ? AND merged_into = ? ORDER BY number LIMIT 9",
+            "incidents_by_merger",
+        ),
+        (
+            "SELECT number FROM incidents WHERE tenant = ? AND shard = ? AND split_from = ? ORDER BY number LIMIT 9",
+            "incidents_by_origin",
+        ),
+        (
+            "SELECT * FROM feedback WHERE tenant = ? AND shard = ? AND standing = 0 ORDER BY command",
+            "feedback_in_force",
+        ),
     ] {
         let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));
         let rows = rows.fetch_all(&mut connection).await.expect("the statement fits the schema");

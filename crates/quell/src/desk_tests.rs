@@ -9,8 +9,8 @@ use futures::future::BoxFuture;
 use prometheus::Registry;
 use quell_api::ports::Live;
 use quell_domain::{
-    Alert, AlertId, ArtefactKind, Command, CommandKind, Digest, Fingerprint, Incident, IncidentId, Input, Moment,
-    Position, Shard, Timestamp, Verdict,
+    Alert, AlertId, ArtefactKind, Command, CommandKind, Digest, Feedback, Fingerprint, Incident, IncidentId, Input,
+    Moment, Position, Shard, Timestamp, Verdict,
 };
 use quell_engine::{Checkpoint, Engine, Parked};
 use quell_formats::{alertmanager, settings};
@@ -86,6 +86,7 @@ impl Store for Flaky {
         episodes(shard: Shard, fingerprint: Fingerprint, through: Position) -> Vec<Alert>;
         parked_of(shard: Shard, position: Position) -> Vec<Parked>;
         parked(shard: Shard, limit: u32) -> Vec<Parked>;
+        feedback(shard: Shard, limit: u32) -> Vec<Feedback>;
         changes_since(shard: Shard, number: u64, limit: u32) -> Vec<Change>;
         forget_before(shard: Shard, before: Timestamp) -> u64;
     }

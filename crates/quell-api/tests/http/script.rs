@@ -15,8 +15,8 @@ use quell_api::{Api, ApiLimits, Metrics, router};
 use quell_cmdb::Graph;
 use quell_domain::{
     Alert, AlertId, AlertState, ArtefactKind, Batch, Binding, BlastRadius, Cause, CiId, Command, Criticality, Digest,
-    Ending, Fingerprint, Impact, Incident, IncidentId, IncidentState, Labels, Position, Priority, Reason, ReceiptId,
-    ServiceAtRisk, Severity, Shard, Source, TimelineEntry, Timestamp, Topology, Urgency, Verdict,
+    Ending, Feedback, Fingerprint, Impact, Incident, IncidentId, IncidentState, Labels, Position, Priority, Reason,
+    ReceiptId, ServiceAtRisk, Severity, Shard, Source, TimelineEntry, Timestamp, Topology, Urgency, Verdict,
 };
 use quell_engine::{Checkpoint, Parked};
 use quell_store::contract::Answer;
@@ -39,6 +39,7 @@ pub(crate) struct State {
     pub(crate) incidents: Vec<IncidentDetail>,
     pub(crate) alerts: Vec<Alert>,
     pub(crate) parked: Vec<Parked>,
+    pub(crate) feedback: Vec<Feedback>,
     pub(crate) applied: Position,
     pub(crate) changes: Vec<Change>,
     pub(crate) health: Health,
@@ -214,6 +215,10 @@ impl Store for Script {
         now(self.get(|state| state.parked.iter().take(limit as usize).cloned().collect()))
     }
 
+    fn feedback(&self, _: Shard, limit: u32) -> Answer<'_, Vec<Feedback>> {
+        now(self.get(|state| state.feedback.iter().take(limit as usize).cloned().collect()))
+    }
+
     fn changes_since(&self, _: Shard, number: u64, limit: u32) -> Answer<'_, Vec<Change>> {
         let after = self.get(|state| state.changes.clone()).into_iter().filter(move |change| change.number > number);
         now(after.take(limit as usize).collect())
@@ -318,9 +323,14 @@ pub(crate) fn incident(number: u64, state: IncidentState) -> IncidentDetail {
         blast_radius: BlastRadius { cis: 3, services: vec![service.into()], partial: true },
         review_at: None,
         transitions: 1,
+        merged_into: None,
+        moved: vec![],
+        split_from: None,
+        verdicts: vec![],
+        acts: vec![],
     };
     let timeline = vec![TimelineEntry { incident: id, at: NOW, actor: NASTY.into(), reason: why() }];
-    IncidentDetail { incident, alerts: vec![alert(number, Some(id))], timeline }
+    IncidentDetail { alerts: vec![alert(number, Some(id))], timeline, ..IncidentDetail::bare(incident) }
 }
 
 pub(crate) fn alert(number: u64, incident: Option<IncidentId>) -> Alert {

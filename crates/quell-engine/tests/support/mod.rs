@@ -237,8 +237,10 @@ impl Desk {
             .incidents
             .values()
             .map(|incident| {
-                let alerts: Vec<String> = members[&incident.id]
-                    .iter()
+                let alerts: Vec<String> = members
+                    .get(&incident.id)
+                    .into_iter()
+                    .flatten()
                     .map(|alert| match alert.labels.get("ci") {
                         Some(ci) => format!("{}@{ci}", alert.name()),
                         None => alert.name().to_owned(),

@@ -13,7 +13,7 @@ use super::outbox;
 use super::rows::{ALERT_COLUMNS, INCIDENT_COLUMNS, VERDICTS, bind_alert, bind_fold, bind_incident, number};
 use super::statement::{number_set, pieces, write_rows};
 use crate::contract::{Change, Commit, Committed, Flush, StoreError};
-use crate::json;
+use crate::{json, said};
 
 const COMMIT: &str = "commit";
 
@@ -58,8 +58,17 @@ pub(super) async fn write(
     sinks: &[String],
 ) -> Result<Committed, StoreError> {
     let shard = commit.shard;
-    let Effects { alerts, incidents, timeline: _, forgotten, notices, parked: _, outcomes: _, disposed: _ } =
-        commit.effects;
+    let Effects {
+        alerts,
+        incidents,
+        timeline: _,
+        forgotten,
+        notices,
+        parked: _,
+        outcomes: _,
+        feedback: _,
+        disposed: _,
+    } = commit.effects;
     let incidents: BTreeMap<u64, &Incident> = incidents.iter().map(|incident| (incident.id.number, incident)).collect();
     let first_change = claim(connection, &commit, incidents.len()).await?;
     write_alerts(connection, shard, alerts).await?;
@@ -209,7 +218,7 @@ async fn write_incidents(
     Ok(numbered.into_iter().map(change).collect())
 }
 
-/// Writes what is only ever added: timeline entries, parked parts and outcomes.
+/// Writes what is only ever added: timeline entries, parked parts, outcomes and what operators said.
 async fn write_history(connection: &mut SqliteConnection, shard: Shard, effects: &Effects) -> Result<(), StoreError> {
     for entry in &effects.timeline {
         number(COMMIT, shard, entry.incident)?;
@@ -234,6 +243,16 @@ async fn write_history(connection: &mut SqliteConnection, shard: Shard, effects:
         let quell_domain::Outcome { command, after, verdict } = outcome;
         let verdict = VERDICTS.iter().position(|known| known == verdict).map(|at| at as i64);
         query.bind(command.0.cast_signed()).bind(after.0.cast_signed()).bind(verdict)
+    })
+    .await?;
+    for said in &effects.feedback {
+        number(COMMIT, shard, said.incident)?;
+    }
+    let head = "INSERT OR REPLACE INTO feedback (tenant, shard, command, incident, at, actor, standing, said)";
+    write_rows(connection, (COMMIT, shard), (head, 6, ""), &effects.feedback, |query, feedback| {
+        let quell_domain::Feedback { command, incident, actor, at, said, standing } = feedback;
+        let query = query.bind(command.0.cast_signed()).bind(incident.number.cast_signed()).bind(at.micros());
+        query.bind(actor.clone()).bind(*standing as i32).bind(said::write_said(said))
     })
     .await
 }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quell_domain::{
-    Alert, ArtefactKind, Digest, Fingerprint, Incident, IncidentId, Outcome, Position, Shard, Timestamp,
+    Alert, ArtefactKind, Digest, Feedback, Fingerprint, Incident, IncidentId, Outcome, Position, Shard, Timestamp,
 };
 use quell_engine::{Checkpoint, Parked};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -228,6 +228,10 @@ impl Store for SqliteStore {
 
     fn parked(&self, shard: Shard, limit: u32) -> Answer<'_, Vec<Parked>> {
         Box::pin(read::parked(&self.inner.readers, shard, limit))
+    }
+
+    fn feedback(&self, shard: Shard, limit: u32) -> Answer<'_, Vec<Feedback>> {
+        Box::pin(read::feedback(&self.inner.readers, shard, limit))
     }
 
     fn changes_since(&self, shard: Shard, number: u64, limit: u32) -> Answer<'_, Vec<Change>> {

@@ -2,8 +2,8 @@
 
 use futures::TryStreamExt as _;
 use quell_domain::{
-    Alert, AlertId, AlertState, Digest, Fingerprint, Incident, IncidentId, Outcome, Position, Shard, Source,
-    TimelineEntry, Timestamp,
+    Alert, AlertId, AlertState, Digest, Feedback, Fingerprint, Incident, IncidentId, Outcome, Position, Shard, Source,
+    Standing, TimelineEntry, Timestamp,
 };
 use quell_engine::{Checkpoint, Parked, Snapshot};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -13,8 +13,10 @@ use super::error::fault;
 use super::rows::{
     Cells, SELECT_ALERTS, SELECT_INCIDENTS, VERDICTS, by_order, number, read_alert, read_incident, read_state,
 };
-use crate::contract::{AlertQuery, Change, IncidentDetail, IncidentQuery, Page, Positions, Restored, StoreError};
-use crate::json;
+use crate::contract::{
+    AlertQuery, Change, IncidentDetail, IncidentQuery, Page, Positions, RELATED, Restored, StoreError,
+};
+use crate::{json, said};
 
 /// See [`crate::Store::take_over`].
 pub(super) async fn take_over(connection: &mut SqliteConnection, shard: Shard) -> Result<Restored, StoreError> {
@@ -30,7 +32,10 @@ pub(super) async fn take_over(connection: &mut SqliteConnection, shard: Shard) -
     let sql = format!("{SELECT_INCIDENTS} WHERE tenant = ? AND shard = ? AND in_hand = 1 ORDER BY number");
     let query = sqlx::query(AssertSqlSafe(sql)).bind(shard.tenant).bind(shard.number);
     let incidents = collect(query, &mut *connection, TAKE_OVER, |row| read_incident(TAKE_OVER, shard, row)).await?;
-    Ok(Restored { epoch, positions, snapshot: Snapshot { checkpoint, alerts, incidents } })
+    let mut sql = within(SELECT_FEEDBACK, shard, "");
+    sql.push(" AND standing = 0 ORDER BY command");
+    let feedback = collect(sql.build(), &mut *connection, TAKE_OVER, |row| read_feedback(shard, row)).await?;
+    Ok(Restored { epoch, positions, snapshot: Snapshot { checkpoint, alerts, incidents, feedback } })
 }
 
 /// See [`crate::Store::position`].
@@ -97,7 +102,7 @@ pub(super) async fn incident(
         return Ok(None);
     }
     let number = id.number.cast_signed();
-    // One transaction, so that the three reads see one instant.
+    // One transaction, so that all reads see one instant.
     let mut transaction = readers.begin().await.map_err(fault(INCIDENT))?;
     let mut sql = within(SELECT_INCIDENTS, shard, "");
     sql.push(" AND number = ").push_bind(number);
@@ -116,8 +121,27 @@ pub(super) async fn incident(
         Ok(TimelineEntry { incident: id, at: row.time()?, actor: row.next()?, reason: row.json(json::read_reason)? })
     })
     .await?;
+    let merged = related(&mut transaction, shard, "merged_into", id).await?;
+    let split = related(&mut transaction, shard, "split_from", id).await?;
     transaction.commit().await.map_err(fault(INCIDENT))?;
-    Ok(Some(IncidentDetail { incident, alerts, timeline }))
+    Ok(Some(IncidentDetail { incident, alerts, timeline, merged, split }))
+}
+
+/// The incidents that name another one in a column.
+async fn related(
+    connection: &mut SqliteConnection,
+    shard: Shard,
+    column: &str,
+    to: IncidentId,
+) -> Result<Vec<IncidentId>, StoreError> {
+    let mut sql = within("SELECT number FROM incidents", shard, "");
+    sql.push(" AND ").push(column).push(" = ").push_bind(to.number.cast_signed());
+    sql.push(" ORDER BY number LIMIT ").push_bind(RELATED);
+    collect(sql.build(), connection, "incident", |row| {
+        let number = Cells::new("incident", "incident", row).unsigned()?;
+        Ok(IncidentId { shard: shard.number, number })
+    })
+    .await
 }
 
 /// See [`crate::Store::alerts`].
@@ -197,6 +221,26 @@ fn read_parked(row: &SqliteRow) -> Result<Parked, StoreError> {
     let source = row.code(|code| Source::from_code(u8::try_from(code).ok()?))?;
     let (received_at, reason, raw) = (row.time()?, row.next()?, row.next()?);
     Ok(Parked { position, ordinal, item, source, received_at, reason, raw })
+}
+
+const SELECT_FEEDBACK: &str = "SELECT command, incident, at, actor, standing, said FROM feedback";
+
+/// See [`crate::Store::feedback`].
+pub(super) async fn feedback(readers: &SqlitePool, shard: Shard, limit: u32) -> Result<Vec<Feedback>, StoreError> {
+    let mut sql = within(SELECT_FEEDBACK, shard, "");
+    sql.push(" ORDER BY command DESC LIMIT ").push_bind(limit);
+    collect(sql.build(), readers, "feedback", |row| read_feedback(shard, row)).await
+}
+
+fn read_feedback(shard: Shard, row: &SqliteRow) -> Result<Feedback, StoreError> {
+    let mut row = Cells::new("feedback", "feedback of command", row);
+    let command = Position(row.unsigned()?);
+    row.id = command.0;
+    let incident = IncidentId { shard: shard.number, number: row.unsigned()? };
+    let (at, actor) = (row.time()?, row.next()?);
+    let standing = [Standing::InForce, Standing::Undone, Standing::CrowdedOut];
+    let standing = row.code(|code| standing.into_iter().find(|known| *known as i64 == code))?;
+    Ok(Feedback { command, incident, actor, at, said: row.json(said::read_said)?, standing })
 }
 
 /// See [`crate::Store::changes_since`].

@@ -38,7 +38,7 @@ pub(super) async fn forget_piece(
 }
 
 /// What deletes the oldest rows of each kind, and what goes with each of them.
-const KINDS: [(&str, Option<&str>); 4] = [
+const KINDS: [(&str, Option<&str>); 5] = [
     (
         "DELETE FROM alerts WHERE tenant = ?1 AND shard = ?2 AND id IN (SELECT id FROM alerts WHERE tenant = ?1 \
         AND shard = ?2 AND in_hand = 0 AND ends_at < ?3 AND state = 1 ORDER BY ends_at LIMIT ?4) RETURNING id",
@@ -59,6 +59,11 @@ const KINDS: [(&str, Option<&str>); 4] = [
     (
         "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE tenant = ?1 AND shard = ?2 AND state <> 0 \
         AND done_at < ?3 ORDER BY done_at LIMIT ?4) RETURNING seq",
+        None,
+    ),
+    (
+        "DELETE FROM feedback WHERE tenant = ?1 AND shard = ?2 AND command IN (SELECT command FROM feedback \
+        WHERE tenant = ?1 AND shard = ?2 AND standing <> 0 AND at < ?3 ORDER BY at LIMIT ?4) RETURNING command",
         None,
     ),
 ];

@@ -12,7 +12,7 @@ use sqlx::{Decode, Row as _, Sqlite};
 use super::error::{damaged, fault};
 use super::statement::Query;
 use crate::contract::StoreError;
-use crate::json;
+use crate::{json, said};
 
 /// The columns of an alert after tenant and shard, in the order of [`bind_alert`].
 pub(super) const ALERT_COLUMNS: [&str; 27] = [
@@ -198,7 +198,7 @@ pub(super) fn bind_fold(query: Query, fold: &Fold) -> Query {
 }
 
 /// The columns of an incident after tenant and shard, in the order of [`bind_incident`].
-pub(super) const INCIDENT_COLUMNS: [&str; 24] = [
+pub(super) const INCIDENT_COLUMNS: [&str; 29] = [
     "number",
     "in_hand",
     "change",
@@ -223,12 +223,18 @@ pub(super) const INCIDENT_COLUMNS: [&str; 24] = [
     "blast_radius",
     "review_at",
     "transitions",
+    "merged_into",
+    "moved",
+    "split_from",
+    "verdicts",
+    "acts",
 ];
 
 /// Reads incidents; followed by `WHERE`. Columns in the order of [`read_incident`].
 pub(super) const SELECT_INCIDENTS: &str = "SELECT number, state, title, priority, impact, urgency, opened_position, \
     opened_ordinal, opened_at, started_at, last_fired_at, resolved_at, resolved_by, acknowledged_at, acknowledged_by, \
-    reopened, alerts, firing, causes, blast_radius, review_at, transitions FROM incidents";
+    reopened, alerts, firing, causes, blast_radius, review_at, transitions, merged_into, moved, \
+    split_from, verdicts, acts FROM incidents";
 
 /// Binds an incident's row with the number of its change; its shard was checked.
 pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Query {
@@ -255,6 +261,11 @@ pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Q
         blast_radius,
         review_at,
         transitions,
+        merged_into,
+        moved,
+        split_from,
+        verdicts,
+        acts,
     } = incident;
     query
         .bind(id.number.cast_signed())
@@ -281,6 +292,11 @@ pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Q
         .bind(json::write_blast(blast_radius))
         .bind(review_at.map(Timestamp::micros))
         .bind(*transitions)
+        .bind(merged_into.map(|id| id.number.cast_signed()))
+        .bind(json::write(&moved.iter().map(|id| id.0).collect::<Vec<_>>()))
+        .bind(split_from.map(|id| id.number.cast_signed()))
+        .bind(said::write_verdicts(verdicts))
+        .bind(said::write_acts(acts))
 }
 
 /// Reads a row of [`SELECT_INCIDENTS`].
@@ -288,6 +304,7 @@ pub(super) fn read_incident(operation: &'static str, shard: Shard, row: &SqliteR
     let mut row = Cells::new(operation, "incident", row);
     let id = IncidentId { shard: shard.number, number: row.unsigned()? };
     row.id = id.number;
+    let other = |number: i64| IncidentId { shard: shard.number, number: number.cast_unsigned() };
     let state = row.code(read_state)?;
     let title = row.next()?;
     let priority = row.code(read_priority)?;
@@ -316,6 +333,11 @@ pub(super) fn read_incident(operation: &'static str, shard: Shard, row: &SqliteR
         blast_radius: row.json(json::read_blast)?,
         review_at: row.optional()?.map(Timestamp::from_micros),
         transitions: row.small()?,
+        merged_into: row.optional()?.map(other),
+        moved: row.json(json::read::<Vec<u64>>)?.into_iter().map(AlertId).collect(),
+        split_from: row.optional()?.map(other),
+        verdicts: row.json(said::read_verdicts)?,
+        acts: row.json(|text| said::read_acts(text, shard.number))?,
     })
 }
 
@@ -335,7 +357,7 @@ pub(super) fn read_transition(code: i64) -> Option<Transition> {
 }
 
 /// Every verdict; its place here is what is stored.
-pub(super) const VERDICTS: [Verdict; 3] = [Verdict::Done, Verdict::Unchanged, Verdict::NotFound];
+pub(super) const VERDICTS: [Verdict; 4] = [Verdict::Done, Verdict::Unchanged, Verdict::NotFound, Verdict::Refused];
 
 /// What stands at a stored place.
 pub(super) fn by_order<T: Copy>(all: &[T], code: i64) -> Option<T> {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use quell_domain::{
-    Alert, AlertId, AlertState, Binding, BlastRadius, Cause, CiId, Criticality, Digest, Ending, Fingerprint, Impact,
-    Incident, IncidentId, IncidentState, Labels, Notice, Position, Priority, Reason, ServiceAtRisk, Severity, Shard,
-    Source, TimelineEntry, Timestamp, Transition, Urgency,
+    Act, ActKind, Alert, AlertId, AlertState, Binding, BlastRadius, Cause, CauseVerdict, CiId, Criticality, Digest,
+    Ending, Fingerprint, Impact, Incident, IncidentId, IncidentState, Labels, Notice, Position, Priority, Reason,
+    ServiceAtRisk, Severity, Shard, Source, TimelineEntry, Timestamp, Transition, Urgency,
 };
 use quell_engine::{AlertChange, Checkpoint, Effects, Fold};
 use quell_store::{Commit, Committed, Flush, Restored, Store, StoreError};
@@ -115,6 +115,21 @@ pub(crate) fn incident(number: u64) -> Incident {
         blast_radius: BlastRadius { cis: 12, services: vec![service.into()], partial: true },
         review_at: Some(at(14)),
         transitions: 6,
+        merged_into: Some(incident_id(70)),
+        moved: vec![AlertId(1), AlertId(u64::MAX)],
+        split_from: Some(incident_id(71)),
+        verdicts: vec![CauseVerdict {
+            ci: CiId::new("db-1"),
+            right: number % 2 == 1,
+            actor: "cy".into(),
+            at: at(15),
+            command: Position(2),
+        }],
+        acts: vec![
+            Act { command: None, kind: ActKind::Merged(incident_id(72)) },
+            Act { command: Some(Position(3)), kind: ActKind::Split(incident_id(73)) },
+            Act { command: Some(Position(2)), kind: ActKind::Judged },
+        ],
     }
 }
 
@@ -122,7 +137,7 @@ pub(crate) fn notice(incident: u64, number: u32) -> Notice {
     Notice {
         incident: incident_id(incident),
         number,
-        transition: Transition::ALL[number as usize % 5],
+        transition: Transition::ALL[number as usize % 6],
         at: at(20),
         title: format!("notice {number}"),
         priority: Priority::new(1).expect("1 is one"),
