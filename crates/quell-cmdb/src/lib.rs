@@ -7,6 +7,7 @@
 pub mod blast;
 pub mod graph;
 pub mod names;
+mod parts;
 pub mod reach;
 
 #[cfg(test)]
@@ -15,4 +16,5 @@ mod fixture;
 pub use blast::{Blast, Dependent};
 pub use graph::{CiIx, Graph, Scratch};
 pub use names::{BindBy, Found};
+pub use parts::Parts;
 pub use reach::Reach;

@@ -202,6 +202,11 @@ impl Alerts {
         self.latest.get(&fingerprint).copied()
     }
 
+    /// Earlier episodes of a fingerprint that are in hand, the first one first.
+    pub(crate) fn before(&self, fingerprint: Fingerprint, id: AlertId) -> impl Iterator<Item = Slot> + '_ {
+        self.earlier.get(&fingerprint).into_iter().flat_map(move |earlier| earlier.range(..id).map(|(_, &slot)| slot))
+    }
+
     pub(crate) fn find(&self, id: AlertId) -> Option<Slot> {
         self.by_id.get(&id.0).copied()
     }

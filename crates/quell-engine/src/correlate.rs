@@ -13,7 +13,7 @@ use quell_cmdb::Graph;
 use quell_domain::{Incident, Reason, Timestamp};
 
 use crate::settings::Correlation;
-use crate::suspects::Shared;
+use crate::suspects::{Place, Shared};
 
 /// While something is wrong with a CI, the next thing wrong with it is the same trouble, however late: at least so many
 /// more alerts a second are expected there.
@@ -88,7 +88,18 @@ fn shown(value: f64) -> f64 {
 
 fn explain(graph: &Graph, shared: &Shared) -> Reason {
     let name = |ix| graph.ci(ix).id.to_string();
-    let (suspect, member) = (name(shared.suspect), name(shared.claim.member));
+    let member = name(shared.claim.member);
+    let suspect = match shared.suspect {
+        Place::Ci(ci) => name(ci),
+        Place::Part(_) => {
+            return Reason::new(
+                "same_part",
+                "in the same part of the estate as {other}, alerting {apart_seconds} s before ({cis} CIs)",
+            )
+            .text("other", member)
+            .count("cis", u64::from(shared.fan_in) + 1);
+        }
+    };
     let (mine, theirs) = (u64::from(shared.hops), u64::from(shared.claim.hops));
     match (mine, theirs) {
         (0, 0) => Reason::new("same_ci", "same CI {ci} as an alert {apart_seconds} s before").text("ci", suspect),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use quell_cmdb::{CiIx, Graph};
 use quell_domain::{Alert, CiId, Timestamp};
 
-use crate::suspects::Suspects;
+use crate::suspects::{Place, Suspects};
 
 /// Alert episodes that are learned from at most: the latest ones.
 pub const EPISODES: usize = 50_000;
@@ -207,12 +207,12 @@ impl Learned {
 /// For each alert, how many others came within [`TOGETHER`] of it on neighbouring CIs.
 fn company(graph: &Graph, max_hops: u32, heard: &[Heard<'_>]) -> Vec<u32> {
     let mut suspects = Suspects::default();
-    let mut near: HashMap<CiIx, u32, BuildHasherDefault<DefaultHasher>> = HashMap::default();
+    let mut near: HashMap<Place, u32, BuildHasherDefault<DefaultHasher>> = HashMap::default();
     let mut around = |suspects: &mut Suspects, ci: CiIx, change: i32| -> u32 {
         let mut most = 0;
         for suspect in suspects.of(graph, ci, max_hops, 512).iter() {
-            if suspects.fan_in(graph, suspect.ci, max_hops) <= NEAR {
-                let count = near.entry(suspect.ci).or_default();
+            if suspects.fan(graph, suspect.place, max_hops) <= NEAR {
+                let count = near.entry(suspect.place).or_default();
                 *count = count.saturating_add_signed(change);
                 most = most.max(*count);
             }

@@ -26,6 +26,7 @@ mod receive;
 pub mod settings;
 mod suspects;
 mod verdicts;
+mod wave;
 
 pub use deadlines::DeadlineReason;
 pub use effects::{AlertChange, Checkpoint, Disposed, Effects, Fold, Parked, Snapshot};

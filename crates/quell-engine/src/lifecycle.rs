@@ -15,6 +15,7 @@ use crate::deadlines::DeadlineReason;
 use crate::effects::AlertChange;
 use crate::engine::{Engine, Joined};
 use crate::suspects::Beat;
+use crate::wave::Recent;
 
 /// Who acts when nobody did.
 pub(crate) const QUELL: &str = "quell";
@@ -30,13 +31,15 @@ pub(crate) struct Live {
     pub(crate) members: BTreeMap<AlertId, Slot>,
     /// Its alerting CIs, with how many of its alerts fire on each.
     pub(crate) cis: BTreeMap<CiIx, u32>,
+    /// Its last alerts.
+    pub(crate) recent: Recent,
     /// Incidents whose alerts went to it: they are let go of with it.
     pub(crate) merged: BTreeSet<u64>,
 }
 
 impl Live {
     pub(crate) fn of_row(row: Incident) -> Self {
-        Live { row, members: BTreeMap::new(), cis: BTreeMap::new(), merged: BTreeSet::new() }
+        Live { row, members: BTreeMap::new(), cis: BTreeMap::new(), recent: Recent::default(), merged: BTreeSet::new() }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -224,8 +227,10 @@ impl Engine {
         let entry = self.alerts.get(slot);
         let (id, ci, began_at, firing) = (entry.id, entry.ci, entry.began_at, entry.state == AlertState::Firing);
         let key = if ci.is_none() { self.unbound_key(entry) } else { None };
+        let earlier = self.earlier_in(number, slot);
         let live = self.live(number);
         live.members.insert(id, slot);
+        live.recent.add(began_at, id, earlier);
         let fresh = ci.is_some_and(|ci| !live.cis.contains_key(&ci));
         if let Some(ci) = ci {
             *live.cis.entry(ci).or_default() += u32::from(firing);
@@ -236,18 +241,20 @@ impl Engine {
         if let Some(ci) = ci {
             let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
             let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
-            self.suspects.claim(&self.graph, number, Beat { member: ci, at: began_at, fresh }, &suspects, max_hops);
+            self.suspects.claim(
+                &self.graph,
+                number,
+                Beat { member: ci, at: began_at, fresh, fires: firing },
+                &suspects,
+                max_hops,
+            );
         }
     }
 
     /// One alert of an incident ended: the last one resolves it.
     pub(crate) fn member_ended(&mut self, number: u64, slot: Slot) {
-        let ci = self.alerts.get(slot).ci;
-        let live = self.live(number);
-        if let Some(firing) = ci.and_then(|ci| live.cis.get_mut(&ci)) {
-            *firing = firing.saturating_sub(1);
-        }
-        let row = &mut live.row;
+        self.turn_claims(number, slot, false);
+        let row = &mut self.live(number).row;
         row.firing = row.firing.saturating_sub(1);
         let (firing, open) = (row.firing, row.state == IncidentState::Open);
         self.touch_incident(number);
@@ -259,14 +266,23 @@ impl Engine {
         }
     }
 
+    /// What an incident claims for an alert that ended counts little, until it fires again.
+    fn turn_claims(&mut self, number: u64, slot: Slot, fires: bool) {
+        let entry = self.alerts.get(slot);
+        let (at, Some(member)) = (entry.began_at, entry.ci) else { return };
+        if let Some(firing) = self.live(number).cis.get_mut(&member) {
+            *firing = if fires { *firing + 1 } else { firing.saturating_sub(1) };
+        }
+        let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
+        let suspects = self.suspects.of(&self.graph, member, max_hops, limit);
+        self.suspects.turn(number, Beat { member, at, fresh: false, fires }, &suspects);
+    }
+
     /// One of an incident's alerts fires again in the same episode.
     pub(crate) fn member_revived(&mut self, number: u64, slot: Slot) {
-        let (now, ci) = (self.now(), self.alerts.get(slot).ci);
-        let live = self.live(number);
-        if let Some(firing) = ci.and_then(|ci| live.cis.get_mut(&ci)) {
-            *firing += 1;
-        }
-        let row = &mut live.row;
+        self.turn_claims(number, slot, true);
+        let now = self.now();
+        let row = &mut self.live(number).row;
         row.firing += 1;
         row.last_fired_at = now;
         self.reopen_if_resolved(number, "one of its alerts fires again");
@@ -343,6 +359,7 @@ impl Engine {
     /// Gives up what an incident claims, and forgets which CIs it claimed it for.
     pub(crate) fn release_claims(&mut self, number: u64) {
         let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
+        self.live(number).recent = Recent::default();
         for ci in std::mem::take(&mut self.live(number).cis).into_keys() {
             let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
             self.suspects.release(number, &suspects);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use quell_cmdb::{CiIx, Graph};
 use quell_domain::{Cause, Reason, Timestamp};
 
-use crate::suspects::Suspects;
+use crate::suspects::{Place, Suspects};
 
 /// How many causes an incident names at most.
 const NAMED: usize = 5;
@@ -76,7 +76,8 @@ pub(crate) fn locate(
     let mut tallies: BTreeMap<CiIx, Tally> = BTreeMap::new();
     for member in &walked {
         for suspect in suspects.of(graph, member.ci, max_hops, limit).iter() {
-            let tally = tallies.entry(suspect.ci).or_default();
+            let Place::Ci(ci) = suspect.place else { continue };
+            let tally = tallies.entry(ci).or_default();
             tally.explained += suspect.strength * scale;
             tally.dependents += f64::from(u8::from(suspect.hops > 0)) * scale;
         }

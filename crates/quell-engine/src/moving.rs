@@ -26,7 +26,6 @@ pub(crate) struct By<'a> {
 
 impl By<'static> {
     /// quell itself.
-    #[expect(dead_code, reason = "quell moves nothing by itself yet")]
     pub(crate) fn quell(at: Timestamp) -> Self {
         By { actor: QUELL, at, command: None }
     }

@@ -11,6 +11,7 @@ use crate::bind::{Bound, bind};
 use crate::correlate::{self, Candidate};
 use crate::engine::Engine;
 use crate::lifecycle::Given;
+use crate::wave::Recent;
 
 impl Engine {
     pub(crate) fn place(&mut self, moment: Moment, slot: Slot) {
@@ -29,6 +30,9 @@ impl Engine {
             }
         }
         self.touch_alert(slot, given);
+        if let Some(number) = self.alerts.get(slot).incident.filter(|&number| self.earlier_in(number, slot) == 1) {
+            self.split_wave(number, slot);
+        }
     }
 
     fn bind_alert(&mut self, slot: Slot) -> Given {
@@ -93,6 +97,7 @@ impl Engine {
         slots.sort_by_key(|&slot| self.alerts.get(slot).id);
         for live in self.incidents.values_mut() {
             live.cis.clear();
+            live.recent = Recent::default();
         }
         for slot in slots {
             let entry = self.alerts.get(slot);

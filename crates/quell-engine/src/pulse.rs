@@ -30,7 +30,7 @@ impl Pulse {
         Pulse { masses: [0.0; 4], first: at, last: at }
     }
 
-    /// One more alert, which began at `at` and counts `weight`.
+    /// One more alert, which began at `at` and counts `weight`; a negative one takes back what was counted before.
     pub(crate) fn beat(&mut self, at: Timestamp, weight: f64) {
         let newest = self.last.max(at);
         let passed = newest.since(self.last).as_secs_f64();
@@ -48,7 +48,7 @@ impl Pulse {
     pub(crate) fn rate(&self, at: Timestamp) -> f64 {
         let passed = at.since(self.last).as_secs_f64().max(self.first.since(at).as_secs_f64());
         let on_scale = |(mass, scale): (&f64, f64)| WEIGHT / scale * mass * (-passed / scale).exp();
-        self.masses.iter().zip(SCALES).map(on_scale).sum()
+        self.masses.iter().zip(SCALES).map(on_scale).sum::<f64>().max(0.0)
     }
 }
 

@@ -3,7 +3,8 @@
 //! Every CI an incident's alerts are bound to hangs on other CIs. Each of these is a suspect, and the incident stakes a
 //! claim on it. A new alert looks only at its own suspects, so that the cost of a decision does not grow with the
 //! number of incidents or alerts. Same CI, one depending on the other, and two that share a dependency are one case:
-//! a shared suspect at different distances.
+//! a shared suspect at different distances. The last suspect of every CI is the part of the estate that it lies in: a
+//! storm in a small part may have a cause that no relationship shows.
 //!
 //! Absent on purpose: time and thresholds; `correlate` weighs what this finds.
 
@@ -11,13 +12,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
-use quell_cmdb::{CiIx, Graph, Reach, Scratch};
+use quell_cmdb::{CiIx, Graph, Parts, Reach, Scratch};
 use quell_domain::Timestamp;
 
 use crate::pulse::Pulse;
 
 /// How much of a suspicion is left after one more relationship. A cause one hop away is likelier than one two hops away.
 const DECAY: f64 = 0.85;
+
+/// How strongly a CI hangs on its part of the estate.
+const PART: f64 = 0.85;
+
+/// What an alert counts for that has ended, beside one that fires: its sender says that all is well again.
+const ENDED: f64 = 0.05;
 
 /// Dependents beyond which counting more of them changes nothing worth its cost.
 const FAN_LIMIT: usize = 2048;
@@ -29,10 +36,19 @@ const LEAST_SHARE: f64 = 200.0;
 /// Lists of suspects kept, by CI; more of them start afresh.
 const LISTS: usize = 65_536;
 
+/// What may be at fault.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) enum Place {
+    /// A CI.
+    Ci(CiIx),
+    /// Something in this part of the estate.
+    Part(u32),
+}
+
 /// A suspect of one CI: how far, and how strongly the CI hangs on it, 0 to 1.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Suspect {
-    pub(crate) ci: CiIx,
+    pub(crate) place: Place,
     pub(crate) hops: u32,
     pub(crate) strength: f64,
 }
@@ -45,6 +61,8 @@ pub(crate) struct Beat {
     pub(crate) at: Timestamp,
     /// It is the incident's first one on this CI.
     pub(crate) fresh: bool,
+    /// It has not ended.
+    pub(crate) fires: bool,
 }
 
 /// An incident's claim on a suspect: of its alerting CIs, the one that hangs on it most strongly, and how much all do.
@@ -63,7 +81,7 @@ pub(crate) struct Claim {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Shared {
     pub(crate) incident: u64,
-    pub(crate) suspect: CiIx,
+    pub(crate) suspect: Place,
     /// From the new alert's CI.
     pub(crate) hops: u32,
     pub(crate) claim: Claim,
@@ -94,10 +112,11 @@ struct Sum {
 /// All claims, and what was measured of the graph on the way.
 #[derive(Debug, Default)]
 pub(crate) struct Suspects {
-    claims: HashMap<CiIx, Claims, BuildHasherDefault<DefaultHasher>>,
+    claims: HashMap<Place, Claims, BuildHasherDefault<DefaultHasher>>,
     sums: HashMap<u64, Sum, BuildHasherDefault<DefaultHasher>>,
     fan_in: HashMap<CiIx, u32, BuildHasherDefault<DefaultHasher>>,
     lists: HashMap<CiIx, Arc<[Suspect]>, BuildHasherDefault<DefaultHasher>>,
+    parts: Option<Parts>,
     scratch: Scratch,
     reach: Vec<Reach>,
 }
@@ -129,8 +148,11 @@ impl Suspects {
         }
         graph.dependencies_in(&mut self.scratch, ci, max_hops, limit, &mut self.reach);
         let strength = |reach: &Reach| reach.weight * DECAY.powi(reach.hops.cast_signed());
-        let suspect = |reach: &Reach| Suspect { ci: reach.ci, hops: reach.hops, strength: strength(reach) };
-        let list: Arc<[Suspect]> = self.reach.iter().map(suspect).collect();
+        let suspect =
+            |reach: &Reach| Suspect { place: Place::Ci(reach.ci), hops: reach.hops, strength: strength(reach) };
+        let part = self.parts.get_or_insert_with(|| Parts::new(graph)).of(ci);
+        let part = part.map(|(part, _)| Suspect { place: Place::Part(part), hops: max_hops + 1, strength: PART });
+        let list: Arc<[Suspect]> = self.reach.iter().map(suspect).chain(part).collect();
         self.lists.insert(ci, Arc::clone(&list));
         list
     }
@@ -146,18 +168,26 @@ impl Suspects {
         counted
     }
 
+    /// How many CIs beside one hang on a place.
+    pub(crate) fn fan(&mut self, graph: &Graph, place: Place, max_hops: u32) -> u32 {
+        match place {
+            Place::Ci(ci) => self.fan_in(graph, ci, max_hops),
+            Place::Part(part) => self.parts.get_or_insert_with(|| Parts::new(graph)).size(part).saturating_sub(1),
+        }
+    }
+
     /// An incident has one more alert: it claims all suspects of its CI.
     pub(crate) fn claim(&mut self, graph: &Graph, incident: u64, beat: Beat, suspects: &[Suspect], max_hops: u32) {
-        let Beat { member, at, fresh } = beat;
+        let Beat { member, at, fresh, fires } = beat;
         let mut best: f64 = 0.0;
         for suspect in suspects {
-            let fan_in = f64::from(self.fan_in(graph, suspect.ci, max_hops));
-            let Suspect { ci: _, hops, strength } = *suspect;
-            let claims = self.claims.entry(suspect.ci).or_default();
+            let Suspect { place, hops, strength } = *suspect;
+            let fan_in = f64::from(self.fan(graph, place, max_hops));
+            let claims = self.claims.entry(place).or_default();
             let by_incident = if suspect.hops == 0 { &mut claims.own } else { &mut claims.via };
             let none = || Claim { hops, strength, member, mass: 0.0, pulse: Pulse::new(at) };
             let claim = by_incident.entry(incident).or_insert_with(none);
-            claim.pulse.beat(at, strength);
+            claim.pulse.beat(at, if fires { strength } else { strength * ENDED });
             if !fresh {
                 continue;
             }
@@ -176,16 +206,28 @@ impl Suspects {
         sum.best = sum.best.max(best);
     }
 
+    /// An alert of an incident ended, or fires again.
+    pub(crate) fn turn(&mut self, incident: u64, beat: Beat, suspects: &[Suspect]) {
+        for suspect in suspects {
+            let Some(claims) = self.claims.get_mut(&suspect.place) else { continue };
+            let by_incident = if suspect.hops == 0 { &mut claims.own } else { &mut claims.via };
+            if let Some(claim) = by_incident.get_mut(&incident) {
+                let weight = suspect.strength * (1.0 - ENDED);
+                claim.pulse.beat(beat.at, if beat.fires { weight } else { -weight });
+            }
+        }
+    }
+
     /// Gives up all claims that an incident has through these of its CIs.
     pub(crate) fn release(&mut self, incident: u64, suspects: &[Suspect]) {
         self.sums.remove(&incident);
         for suspect in suspects {
-            if let Some(claims) = self.claims.get_mut(&suspect.ci) {
+            if let Some(claims) = self.claims.get_mut(&suspect.place) {
                 claims.own.remove(&incident);
                 claims.via.remove(&incident);
                 claims.heavy.remove(&incident);
                 if claims.own.is_empty() && claims.via.is_empty() {
-                    self.claims.remove(&suspect.ci);
+                    self.claims.remove(&suspect.place);
                 }
             }
         }
@@ -197,17 +239,18 @@ impl Suspects {
         self.sums.clear();
         self.fan_in.clear();
         self.lists.clear();
+        self.parts = None;
     }
 
     /// The incidents that share a suspect with a CI, each by its best one, by number.
     pub(crate) fn shared(&mut self, graph: &Graph, suspects: &[Suspect], max_hops: u32, at: Timestamp) -> Vec<Shared> {
         let mut best: BTreeMap<u64, Shared> = BTreeMap::new();
         for suspect in suspects {
-            if !self.claims.contains_key(&suspect.ci) {
+            if !self.claims.contains_key(&suspect.place) {
                 continue;
             }
-            let fan_in = self.fan_in(graph, suspect.ci, max_hops);
-            let claims = &self.claims[&suspect.ci];
+            let fan_in = self.fan(graph, suspect.place, max_hops);
+            let claims = &self.claims[&suspect.place];
             let light = claims.own.keys().filter(|incident| !claims.heavy.contains(incident));
             for &incident in claims.heavy.iter().chain(light) {
                 let (own, via) = (claims.own.get(&incident), claims.via.get(&incident));
@@ -216,7 +259,7 @@ impl Suspects {
                 let rate = |claim: Option<&Claim>| claim.map_or(0.0, |claim| claim.pulse.rate(at));
                 let weight = claims.weight(incident, f64::from(fan_in));
                 let expected = expected(suspect, (rate(own), rate(via)), &weight, sum);
-                let (hops, suspect) = (suspect.hops, suspect.ci);
+                let (hops, suspect) = (suspect.hops, suspect.place);
                 let shared = Shared { incident, suspect, hops, claim, fan_in, expected };
                 best.entry(incident).and_modify(|kept| *kept = better(*kept, shared)).or_insert(shared);
             }
