@@ -36,6 +36,8 @@ pub const TAIL: f64 = 3600.0;
 pub struct Options {
     /// The same seed gives the same storm.
     pub seed: u64,
+    /// The same number gives the same estate.
+    pub estate: u64,
     /// About so many CIs.
     pub cis: usize,
     /// So many faults.
@@ -76,7 +78,7 @@ impl Options {
         if cis >= 800 {
             kinds.push(FaultKind::Zone);
         }
-        Options { seed, cis, faults, kinds, noise: 0.3, missing: 0.0, unwatched: 0.0, errors: 0.01 }
+        Options { seed, estate: seed, cis, faults, kinds, noise: 0.3, missing: 0.0, unwatched: 0.0, errors: 0.01 }
     }
 
     /// The same with gaps: a tenth of the CIs missing from the CMDB, a tenth of the roots unmonitored.
@@ -117,8 +119,9 @@ pub struct Storm {
 /// Makes a storm. Faults that raise fewer than two alerts are not told of, so there may be fewer than wanted.
 #[must_use]
 pub fn storm(options: &Options) -> Storm {
-    let mut rng = Rng::new(options.seed.wrapping_mul(0x9e37_79b9).wrapping_add(options.cis as u64));
-    let estate = Estate::new(options.cis, &mut rng.fork(1));
+    let stream = |seed: u64| Rng::new(seed.wrapping_mul(0x9e37_79b9).wrapping_add(options.cis as u64));
+    let estate = Estate::new(options.cis, &mut stream(options.estate).fork(1));
+    let mut rng = stream(options.seed).fork(5);
     let mut faults = faults(&estate, options, &mut rng.fork(2));
     let mut episodes = episodes::tell(&estate, &faults, options, &mut rng.fork(3));
     let told: BTreeSet<usize> = episodes.iter().filter_map(|episode| episode.fault).collect();

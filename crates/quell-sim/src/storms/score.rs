@@ -173,7 +173,7 @@ impl Summary {
 #[must_use]
 pub fn run(options: &Options, seeds: std::ops::Range<u64>, settings: &Arc<Settings>) -> Summary {
     let scores: Vec<StormScore> =
-        seeds.map(|seed| score(&storm(&Options { seed, ..options.clone() }), settings)).collect();
+        seeds.map(|seed| score(&storm(&Options { seed, estate: seed, ..options.clone() }), settings)).collect();
     let partition = |of: &dyn Fn(&StormScore) -> PartitionScore| {
         let rows: Vec<[f64; 8]> = scores.iter().map(|score| figures(&of(score))).collect();
         std::array::from_fn(|at| median(rows.iter().map(|row| row[at]).collect()))

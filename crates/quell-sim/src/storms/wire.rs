@@ -36,30 +36,38 @@ pub fn instant(seconds: f64) -> Timestamp {
 }
 
 /// Every request, in order of time. What is due within the same five seconds goes in one.
-#[must_use]
-pub fn posts(storm: &Storm) -> Vec<Post> {
+pub fn posts(storm: &Storm) -> impl Iterator<Item = Post> {
+    posts_every(storm, RESEND)
+}
+
+/// The same, with alerts that last sent again every so many seconds.
+pub fn posts_every(storm: &Storm, resend: f64) -> impl Iterator<Item = Post> {
     let mut due: Vec<(u64, usize, bool)> = Vec::new();
     for (ix, Episode { starts, ends, .. }) in storm.episodes.iter().enumerate() {
         let mut at = *starts;
         while at < *ends {
             due.push((slot(at), ix, false));
-            at += RESEND;
+            at += resend;
         }
         due.push((slot(*ends), ix, true));
     }
     due.sort_unstable();
-    let mut posts = Vec::new();
-    for together in due.chunk_by(|a, b| a.0 == b.0) {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let (first, ..) = *due.get(from)?;
+        let together = due[from..].iter().take_while(|(slot, ..)| *slot == first).take(MOST).count();
+        let part = &due[from..from + together];
+        from += together;
         #[expect(clippy::cast_precision_loss, reason = "a few hours")]
-        let at = (together[0].0 + 1) as f64 * SLOT;
-        for part in together.chunks(500) {
-            let alerts: Vec<Value> = part.iter().map(|&(_, ix, over)| alert(storm, ix, at, over)).collect();
-            let told = part.iter().map(|&(_, ix, _)| ix).collect();
-            posts.push(Post { at: instant(at), body: Value::Array(alerts).to_string(), told });
-        }
-    }
-    posts
+        let at = (first + 1) as f64 * SLOT;
+        let alerts: Vec<Value> = part.iter().map(|&(_, ix, over)| alert(storm, ix, at, over)).collect();
+        let told = part.iter().map(|&(_, ix, _)| ix).collect();
+        Some(Post { at: instant(at), body: Value::Array(alerts).to_string(), told })
+    })
 }
+
+/// Alerts that one request carries at most.
+const MOST: usize = 500;
 
 /// Rules are evaluated this often.
 const SLOT: f64 = 5.0;
