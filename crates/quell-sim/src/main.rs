@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use quell_sim::quality;
+use quell_engine::Settings;
+use quell_sim::storms::spread::FaultKind;
 use quell_sim::torture::{self, Options, Shape};
+use quell_sim::{quality, storms};
 
 /// Storms and faults for quell.
 #[derive(Parser)]
@@ -48,6 +50,10 @@ enum What {
     },
     /// Score quell on recorded alerts whose truth is known.
     Quality(Quality),
+    /// Make a storm of overlapping faults and write it, with its truth, into a folder.
+    Storms(Storms),
+    /// Score quell on storms of many seeds, beside what anybody would do first.
+    Score(Score),
 }
 
 #[derive(Args)]
@@ -61,6 +67,107 @@ struct Quality {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct Storms {
+    /// Repeats a storm.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// About so many CIs.
+    #[arg(long, default_value_t = 1_000)]
+    cis: usize,
+    #[command(flatten)]
+    shape: Shaped,
+    /// Where it is written; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Args)]
+struct Score {
+    /// How many storms of each size.
+    #[arg(long, default_value_t = 20)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
+    /// Sizes, in CIs.
+    #[arg(long, value_delimiter = ',', default_value = "100,1000,10000")]
+    cis: Vec<usize>,
+    #[command(flatten)]
+    shape: Shaped,
+    /// Also score each part of the decision switched off in turn.
+    #[arg(long)]
+    ablate: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What storms are like, where the usual is not wanted.
+#[derive(Args)]
+struct Shaped {
+    /// So many faults; usual are 6 to 60, by the estate's size.
+    #[arg(long)]
+    faults: Option<usize>,
+    /// Kinds of faults: switch, host, storage, database, bad_deploy, certificate, zone.
+    #[arg(long, value_delimiter = ',', value_parser = fault_kind)]
+    kinds: Vec<FaultKind>,
+    /// Episodes of noise for each episode of a fault [default: 0.3].
+    #[arg(long)]
+    noise: Option<f64>,
+    /// A tenth of the CIs is missing from the CMDB, and a tenth of the roots unmonitored.
+    #[arg(long)]
+    gaps: bool,
+    /// A share of the relationships that the CMDB has forgotten; half as many again are wrong [default: 0.01].
+    #[arg(long)]
+    errors: Option<f64>,
+}
+
+impl Shaped {
+    fn options(&self, seed: u64, cis: usize) -> storms::Options {
+        let Shaped { faults, kinds, noise, gaps, errors } = self;
+        let usual = storms::Options::usual(seed, cis);
+        let mut options = if *gaps { usual.with_gaps() } else { usual };
+        options.faults = faults.unwrap_or(options.faults);
+        options.noise = noise.unwrap_or(options.noise);
+        options.errors = errors.unwrap_or(options.errors);
+        if !kinds.is_empty() {
+            options.kinds.clone_from(kinds);
+        }
+        options
+    }
+}
+
+fn fault_kind(word: &str) -> Result<FaultKind, String> {
+    let allowed = || format!("allowed: {}", FaultKind::ALL.map(FaultKind::word).join(", "));
+    FaultKind::from_word(word).ok_or_else(allowed)
+}
+
+fn score(Score { seeds, first_seed, cis, shape, ablate, json }: &Score) {
+    let settings = Arc::new(quality::replay::shipped());
+    let seeds = *first_seed..first_seed + seeds;
+    let (mut scored, mut ablations) = (Vec::new(), String::new());
+    for &cis in cis {
+        let options = shape.options(0, cis);
+        let name = format!("{cis} CIs{}", if shape.gaps { " with gaps" } else { "" });
+        let whole = storms::score::run(&options, seeds.clone(), &settings);
+        if *ablate {
+            let without = storms::score::SWITCHES.iter().map(|(part, switch)| {
+                let mut settings = Settings::clone(&settings);
+                switch(&mut settings);
+                (*part, storms::score::run(&options, seeds.clone(), &Arc::new(settings)).quell)
+            });
+            ablations += &storms::table::ablation(&name, &whole.quell, &without.collect::<Vec<_>>());
+        }
+        scored.push((name, whole));
+    }
+    if *json {
+        println!("{}", storms::table::json(&scored));
+    } else {
+        print!("{}{ablations}", storms::table::text(&scored));
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -87,6 +194,17 @@ async fn main() -> Result<ExitCode> {
             } else {
                 print!("{}", quality::table::text(&scored));
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        What::Storms(Storms { seed, cis, shape, out }) => {
+            let storm = storms::storm(&shape.options(seed, cis));
+            storms::files::write(&storm, &out).with_context(|| format!("cannot write {}", out.display()))?;
+            let (faults, episodes, cis) = (storm.faults.len(), storm.episodes.len(), storm.estate.parts.len());
+            println!("{faults} faults and {episodes} alert episodes over {cis} CIs in {}", out.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        What::Score(wanted) => {
+            score(&wanted);
             Ok(ExitCode::SUCCESS)
         }
     }

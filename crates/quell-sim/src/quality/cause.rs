@@ -27,7 +27,7 @@ const SETTLE: Duration = Duration::from_secs(120);
 pub enum Level {
     /// Instances stand for their service.
     Service,
-    /// Every service, instance, host, cache and database.
+    /// Every service, instance, host, cache and database, and what else is of a kind that was at fault.
     Exact,
 }
 
@@ -175,9 +175,9 @@ impl<'a> Stage<'a> {
         let roots: BTreeSet<&str> = faults.iter().map(|fault| &*fault.root).collect();
         let kinds: BTreeSet<&str> =
             map.nodes.iter().filter(|node| roots.contains(&*node.id)).map(|node| &*node.kind).collect();
-        let usual = |kind: &str| {
-            let kind = kind.to_lowercase();
-            kinds.contains(&*kind)
+        let usual = |word: &str| {
+            let kind = word.to_lowercase();
+            kinds.contains(word)
                 || ["service", "instance", "host", "cache", "database"].iter().any(|k| kind.contains(k))
         };
         let named = map.nodes.iter().filter(|node| level == Level::Service || usual(&node.kind));

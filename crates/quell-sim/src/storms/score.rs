@@ -1,0 +1,211 @@
+//! How well the engine tells storms apart and names their causes, over many seeds, beside what anybody would do first.
+//!
+//! B³, pairs and the Rand index are over the alert episodes of faults; an episode in no incident is missed; an
+//! incident's fault is the one that most of its episodes belong to. Deliberately absent: anything fitted to a seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quell_cmdb::Graph;
+use quell_domain::{AlertId, CiId, Source};
+use quell_engine::Settings;
+
+use super::{Options, Storm, files, storm, wire};
+use crate::quality::baselines::{self, Scores, Seen};
+use crate::quality::measure::{Filed, PartitionScore, RankScore, partition, ranking};
+use crate::quality::replay::Replay;
+
+/// The window of the baselines: the rules of these estates wait for minutes, so that a shorter one would be no match.
+const WINDOW: Duration = Duration::from_secs(300);
+
+/// What was measured of one storm.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StormScore {
+    /// How many faults.
+    pub faults: usize,
+    /// How many episodes.
+    pub episodes: usize,
+    /// How many of them were noise.
+    pub noise: usize,
+    /// Where quell filed them in the end.
+    pub partition: PartitionScore,
+    /// How it named the roots.
+    pub causes: RankScore,
+    /// Each baseline by name.
+    pub baselines: Vec<(&'static str, PartitionScore)>,
+}
+
+/// A change of the settings that switches one part of the decision off.
+pub type Switch = (&'static str, fn(&mut Settings));
+
+/// Parts that can be switched off, each by its name.
+pub const SWITCHES: &[Switch] = &[("the graph", |settings| settings.correlation.max_hops = 0)];
+
+/// Scores a storm.
+#[must_use]
+pub fn score(storm: &Storm, settings: &Arc<Settings>) -> StormScore {
+    let (filed, named) = replay(storm, settings);
+    let part = |at: usize| &*storm.estate.parts[at].id;
+    let seen: Vec<Seen<'_>> = storm
+        .episodes
+        .iter()
+        .map(|episode| Seen { at: wire::instant(episode.starts), entity: part(episode.part), label: episode.name })
+        .collect();
+    let map = files::map(&storm.cmdb);
+    let scored = |incidents: &[u64]| {
+        let pairs = storm.episodes.iter().zip(incidents);
+        partition(&pairs.map(|(e, &i)| Filed { fault: e.fault, incident: Some(i) }).collect::<Vec<_>>())
+    };
+    let bucket = |seen: &Seen<'_>| seen.at.since(wire::START).as_secs() / WINDOW.as_secs();
+    let baselines = vec![
+        ("time bucket, 5 min", scored(&seen.iter().map(bucket).collect::<Vec<_>>())),
+        ("same label, 5 min", scored(&baselines::same_label(seen.iter().copied(), WINDOW))),
+        ("topology ≤ 2 hops, 60 s", scored(&baselines::topology(&seen, &map, 2, baselines::WINDOW))),
+        ("topology ≤ 2 hops, 5 min", scored(&baselines::topology(&seen, &map, 2, WINDOW))),
+    ];
+    let mut candidates: BTreeSet<&str> = storm.cmdb.cis().iter().map(|ci| ci.id.as_str()).collect();
+    candidates.extend(storm.faults.iter().map(|fault| part(fault.root)));
+    let rankings: Vec<(Scores<'_>, &str)> = storm
+        .faults
+        .iter()
+        .zip(&named)
+        .map(|(fault, named)| (named.iter().map(|(ci, score)| (ci.as_str(), *score)).collect(), part(fault.root)))
+        .collect();
+    StormScore {
+        faults: storm.faults.len(),
+        episodes: storm.episodes.len(),
+        noise: storm.episodes.iter().filter(|episode| episode.fault.is_none()).count(),
+        partition: partition(&filed),
+        causes: ranking(&candidates, &rankings),
+        baselines,
+    }
+}
+
+/// Where the engine files each episode in the end, and what it names for each fault when that is about to be mended.
+fn replay(storm: &Storm, settings: &Arc<Settings>) -> (Vec<Filed>, Vec<Vec<(CiId, f64)>>) {
+    let graph = Arc::new(Graph::new(storm.cmdb.clone()));
+    let mut replay = Replay::new(settings, &graph, wire::START);
+    let mut ids: Vec<Option<AlertId>> = vec![None; storm.episodes.len()];
+    let mut due: Vec<usize> = (0..storm.faults.len()).collect();
+    due.sort_by(|&a, &b| storm.faults[b].mended.total_cmp(&storm.faults[a].mended));
+    let mut named = vec![Vec::new(); storm.faults.len()];
+    for post in wire::posts(storm) {
+        while let Some(fault) = due.pop_if(|&mut fault| wire::instant(storm.faults[fault].mended) <= post.at) {
+            replay.pass(wire::instant(storm.faults[fault].mended));
+            named[fault] = holds_most(storm, &ids, &replay, fault).map(|i| replay.ranking(i)).unwrap_or_default();
+        }
+        let answered = replay.post(post.at, Source::AlertmanagerApi, post.body.as_bytes());
+        for (&episode, id) in post.told.iter().zip(answered) {
+            ids[episode] = ids[episode].or(id);
+        }
+    }
+    replay.pass(replay.now() + Duration::from_secs(86_400));
+    let incident = |ix: usize| ids[ix].and_then(|id| replay.episode(id)).and_then(|episode| episode.now);
+    let filed: Vec<Filed> = storm
+        .episodes
+        .iter()
+        .enumerate()
+        .map(|(ix, episode)| Filed { fault: episode.fault, incident: incident(ix) })
+        .collect();
+    // An incident speaks for one fault: the one that most of its episodes belong to.
+    let mut held: BTreeMap<u64, BTreeMap<usize, usize>> = BTreeMap::new();
+    for Filed { fault, incident } in &filed {
+        if let (Some(fault), Some(incident)) = (fault, incident) {
+            *held.entry(*incident).or_default().entry(*fault).or_default() += 1;
+        }
+    }
+    let speaks_for = |incident: u64| {
+        let most = held.get(&incident)?.iter().max_by_key(|(fault, held)| (**held, std::cmp::Reverse(**fault)));
+        most.map(|(fault, _)| *fault)
+    };
+    for (fault, named) in named.iter_mut().enumerate() {
+        let own = holds_most(storm, &ids, &replay, fault);
+        if own.and_then(speaks_for) != Some(fault) {
+            named.clear();
+        }
+    }
+    (filed, named)
+}
+
+/// The incident that holds most of a fault's episodes now; of equals the older one.
+fn holds_most(storm: &Storm, ids: &[Option<AlertId>], replay: &Replay, fault: usize) -> Option<u64> {
+    let mut held: BTreeMap<u64, usize> = BTreeMap::new();
+    let own = storm.episodes.iter().zip(ids).filter(|(episode, _)| episode.fault == Some(fault));
+    for incident in own.filter_map(|(_, id)| replay.episode((*id)?)?.now) {
+        *held.entry(incident).or_default() += 1;
+    }
+    held.into_iter().max_by_key(|&(incident, held)| (held, std::cmp::Reverse(incident))).map(|(incident, _)| incident)
+}
+
+/// One line of figures, as the table shows them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Figures {
+    /// B³ F1, ARI, pair precision, pair recall, incidents per fault, noise contamination, compression, missed.
+    pub partition: [f64; 8],
+    /// AC@1, AC@3, AC@5; `None` for what names no cause.
+    pub causes: Option<[f64; 3]>,
+}
+
+/// What was measured of many storms of one kind.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Summary {
+    /// How many storms.
+    pub seeds: usize,
+    /// Medians of faults, episodes and noise.
+    pub sizes: [f64; 3],
+    /// Medians of quell's figures.
+    pub quell: Figures,
+    /// Medians of each baseline's, by name.
+    pub baselines: Vec<(&'static str, Figures)>,
+}
+
+impl Summary {
+    /// True when neither the time bucket nor two hops do well: a storm that they tell apart proves nothing.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        let easy = self.baselines.iter().filter(|(name, _)| !name.starts_with("same label"));
+        easy.map(|(_, figures)| figures.partition[0]).all(|b3| b3 <= 0.80)
+    }
+}
+
+/// Scores the storms of these seeds and takes the median of each figure.
+#[must_use]
+pub fn run(options: &Options, seeds: std::ops::Range<u64>, settings: &Arc<Settings>) -> Summary {
+    let scores: Vec<StormScore> =
+        seeds.map(|seed| score(&storm(&Options { seed, estate: seed, ..options.clone() }), settings)).collect();
+    let partition = |of: &dyn Fn(&StormScore) -> PartitionScore| {
+        let rows: Vec<[f64; 8]> = scores.iter().map(|score| figures(&of(score))).collect();
+        std::array::from_fn(|at| median(rows.iter().map(|row| row[at]).collect()))
+    };
+    let causes = [0, 2, 4].map(|k| median(scores.iter().map(|score| score.causes.at[k]).collect()));
+    let names = scores.first().map(|score| score.baselines.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    let baselines = names.unwrap_or_default().into_iter().enumerate().map(|(at, name)| {
+        (name, Figures { partition: partition(&|score: &StormScore| score.baselines[at].1), causes: None })
+    });
+    #[expect(clippy::cast_precision_loss, reason = "counts of episodes are far below 2^52")]
+    let size = |of: fn(&StormScore) -> usize| median(scores.iter().map(|score| of(score) as f64).collect());
+    Summary {
+        seeds: scores.len(),
+        sizes: [size(|score| score.faults), size(|score| score.episodes), size(|score| score.noise)],
+        quell: Figures { partition: partition(&|score: &StormScore| score.partition), causes: Some(causes) },
+        baselines: baselines.collect(),
+    }
+}
+
+fn figures(score: &PartitionScore) -> [f64; 8] {
+    #[expect(clippy::cast_precision_loss, reason = "counts of episodes are far below 2^52")]
+    let missed = score.missed as f64;
+    let PartitionScore { precision, recall, ari, b3, compression, incidents_per_fault, noise_contamination, .. } =
+        *score;
+    [b3, ari, precision, recall, incidents_per_fault, noise_contamination, compression, missed]
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        odd if odd % 2 == 1 => values[odd / 2],
+        even => f64::midpoint(values[even / 2 - 1], values[even / 2]),
+    }
+}
