@@ -171,6 +171,8 @@ pub struct Incident {
     pub verdicts: Vec<CauseVerdict>,
     /// What can be taken back, oldest first.
     pub acts: Vec<Act>,
+    /// A person took a merge or a split of it back, or split it: quell merges it with nothing by itself any more.
+    pub held_apart: bool,
 }
 
 /// What an operator said of a CI.

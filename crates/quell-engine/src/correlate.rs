@@ -47,7 +47,7 @@ pub(crate) fn weigh(
 ) -> Option<Candidate> {
     let lasting = if firing { LASTING } else { 0.0 };
     let expected = shared.expected.max(lasting);
-    let score = expected / (expected + chance);
+    let score = probability(expected, chance);
     (score >= threshold).then(|| {
         let apart = at.since(incident.last_fired_at).as_secs_f64();
         let reason = explain(graph, shared)
@@ -77,8 +77,13 @@ pub(crate) fn weigh_labels(
     Some(Candidate { incident, score, reason })
 }
 
+/// The probability of an incident's trouble beside chance, from how often either raises such an alert.
+pub(crate) fn probability(expected: f64, chance: f64) -> f64 {
+    expected / (expected + chance)
+}
+
 /// Three digits are enough to show.
-fn shown(value: f64) -> f64 {
+pub(crate) fn shown(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return value;
     }

@@ -2,14 +2,14 @@
 //!
 //! Absent on purpose: learning (`learn`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use quell_cmdb::{CiIx, Graph};
 
-use crate::learn::{Learned, NameSeen};
+use crate::learn::{self, CiSeen, Learned, NameSeen};
 
 /// How many times likelier or unlikelier a name makes chance, at most: names change with every release.
 const NAME_BOUND: f64 = 8.0;
@@ -24,6 +24,8 @@ type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 pub(crate) struct History {
     learned: Arc<Learned>,
     troubles: Map<CiIx, f64>,
+    fired: Map<CiIx, BTreeMap<String, u32>>,
+    alerted: Map<CiIx, CiSeen>,
     fellows: Map<CiIx, Vec<(CiIx, f64)>>,
     /// Troubles of all CIs, and the episodes weighed as such.
     all: f64,
@@ -40,9 +42,11 @@ impl History {
             let others = others.iter().filter_map(|fellow| Some((graph.find(&fellow.ci)?, fellow.share)));
             fellows.insert(ci, others.collect());
         }
+        let fired = learned.fired.iter().filter_map(|(ci, names)| Some((graph.find(ci)?, names.clone()))).collect();
+        let alerted = learned.alerted.iter().filter_map(|(ci, &seen)| Some((graph.find(ci)?, seen))).collect();
         let all = learned.troubles.values().sum();
         let cis = f64::from(u32::try_from(graph.len()).unwrap_or(u32::MAX)).max(1.0);
-        History { learned, troubles, fellows, all, cis }
+        History { learned, troubles, fired, alerted, fellows, all, cis }
     }
 
     /// The artefact.
@@ -72,6 +76,31 @@ impl History {
         let chance = (alone + mean) / (all + mean).max(1e-9);
         let storm = (together + 1.0 - mean) / (episodes - all + 1.0 - mean).max(1e-9);
         (chance / storm.max(1e-9)).clamp(1.0 / NAME_BOUND, NAME_BOUND)
+    }
+
+    /// How surprising an alert of this name on this CI is; see [`learn::rarity`].
+    pub(crate) fn rarity(&self, ci: CiIx, name: &str) -> f64 {
+        let fired = self.fired.get(&ci).and_then(|names| names.get(name)).copied().unwrap_or(0);
+        learn::rarity(self.learned.incidents, fired)
+    }
+
+    /// How surprising this CI's alerts were in an incident, on average over all.
+    pub(crate) fn usual(&self, ci: CiIx) -> f64 {
+        self.alerted.get(&ci).map_or(0.0, |seen| seen.surprise / (self.incidents() + 2.0))
+    }
+
+    /// In which share of all incidents it alerted.
+    pub(crate) fn busy(&self, ci: CiIx) -> f64 {
+        self.alerted.get(&ci).map_or(0.0, |seen| f64::from(seen.incidents) / (self.incidents() + 2.0))
+    }
+
+    fn incidents(&self) -> f64 {
+        f64::from(u32::try_from(self.learned.incidents).unwrap_or(u32::MAX))
+    }
+
+    /// Seconds by which an alert of this name is late, as a rule.
+    pub(crate) fn delay(&self, name: &str) -> f64 {
+        self.learned.names.get(name).map_or(0.0, |seen| seen.delay)
     }
 
     /// CIs that tend to alert together with one, each with how often.

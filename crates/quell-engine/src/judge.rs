@@ -2,7 +2,6 @@
 //!
 //! Absent on purpose: how suspects are ranked (`locate`) and how far a failure reaches (`quell-cmdb`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quell_cmdb::{Blast, CiIx};
@@ -34,6 +33,8 @@ impl Engine {
             return;
         }
         live.row.review_at = None;
+        self.bridge(number);
+        let Some(live) = self.incidents.get_mut(&number).filter(|live| live.row.merged_into.is_none()) else { return };
         let (priority, cause) = (live.row.priority, live.row.causes.first().map(|cause| cause.ci.clone()));
         self.touch_incident(number);
         self.judge(number);
@@ -65,14 +66,10 @@ impl Engine {
 
     /// Judges an incident now.
     pub(crate) fn judge(&mut self, number: u64) {
-        let Some(live) = self.incidents.get(&number) else { return };
-        let mut since: BTreeMap<CiIx, Timestamp> = BTreeMap::new();
-        for entry in live.members.values().map(|&slot| self.alerts.get(slot)) {
-            if let Some(ci) = entry.ci {
-                since.entry(ci).and_modify(|first| *first = entry.starts_at.min(*first)).or_insert(entry.starts_at);
-            }
+        if !self.incidents.contains_key(&number) {
+            return;
         }
-        let members: Vec<Member> = since.into_iter().map(|(ci, since)| Member { ci, since }).collect();
+        let members = self.members_of(number);
         let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
         let causes = locate(&self.graph, &mut self.suspects, &members, max_hops, limit);
         let causes = self.heard_causes(number, causes);

@@ -47,6 +47,23 @@ pub struct NameSeen {
     pub delay: f64,
 }
 
+/// What history teaches about a CI's part in incidents.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct CiSeen {
+    /// Incidents in which it alerted.
+    pub incidents: u32,
+    /// The sum over them of [`rarity`] of its alerts, each by what was known before.
+    pub surprise: f64,
+}
+
+/// How surprising an alert is that fired in `fired` of `incidents` earlier incidents: the logarithm of how rare it is,
+/// at least 0 (science: inverse document frequency).
+#[must_use]
+pub fn rarity(incidents: u64, fired: u32) -> f64 {
+    let count = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    ((count(incidents) + 1.0) / (f64::from(fired) + 0.5)).ln().max(0.0)
+}
+
 /// A CI that tends to alert when another does.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Fellow {
@@ -69,6 +86,8 @@ pub struct Learned {
     pub troubles: BTreeMap<CiId, f64>,
     /// For each alert name.
     pub names: BTreeMap<String, NameSeen>,
+    /// For each CI: in how many incidents it alerted, and how surprising its alerts were then, in all.
+    pub alerted: BTreeMap<CiId, CiSeen>,
     /// In how many incidents an alert of this name fired on this CI.
     pub fired: BTreeMap<CiId, BTreeMap<String, u32>>,
     /// CIs that fail together with a CI.
@@ -137,7 +156,8 @@ impl Learned {
         }
         self.incidents = incidents.len() as u64;
         let mut delays: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-        for alerts in incidents.values() {
+        for (known, alerts) in (0_u64..).zip(incidents.values()) {
+            let mut surprise: BTreeMap<CiIx, f64> = BTreeMap::new();
             let first = alerts[0].at;
             let cis: BTreeSet<CiIx> = alerts.iter().filter_map(|heard| heard.ci).collect();
             let mut pairs: BTreeMap<(CiIx, &str), Timestamp> = BTreeMap::new();
@@ -148,10 +168,17 @@ impl Learned {
             }
             for ((ci, name), at) in pairs {
                 let by_name = self.fired.entry(graph.ci(ci).id.clone()).or_default();
-                *by_name.entry(name.to_owned()).or_default() += 1;
+                let fired = by_name.entry(name.to_owned()).or_default();
+                *surprise.entry(ci).or_default() += rarity(known, *fired);
+                *fired += 1;
                 if cis.len() > 1 {
                     delays.entry(name).or_default().push(at.since(first).as_secs_f64());
                 }
+            }
+            for (ci, surprise) in surprise {
+                let seen = self.alerted.entry(graph.ci(ci).id.clone()).or_default();
+                seen.incidents += 1;
+                seen.surprise += surprise;
             }
         }
         for (name, mut delays) in delays {

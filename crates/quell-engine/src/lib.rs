@@ -7,6 +7,7 @@
 
 mod alerts;
 mod bind;
+mod bridge;
 mod correlate;
 pub mod deadlines;
 pub mod effects;
@@ -25,6 +26,7 @@ mod pulse;
 mod receive;
 pub mod settings;
 mod suspects;
+mod symptoms;
 mod verdicts;
 mod wave;
 

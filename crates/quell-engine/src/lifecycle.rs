@@ -39,7 +39,13 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) fn of_row(row: Incident) -> Self {
-        Live { row, members: BTreeMap::new(), cis: BTreeMap::new(), recent: Recent::default(), merged: BTreeSet::new() }
+        Live {
+            row,
+            members: BTreeMap::new(),
+            cis: BTreeMap::new(),
+            recent: Recent::default(),
+            merged: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -158,6 +164,7 @@ impl Engine {
             split_from: None,
             verdicts: Vec::new(),
             acts: Vec::new(),
+            held_apart: false,
         };
         self.incidents.insert(number, Live::of_row(row));
         self.open += 1;

@@ -181,6 +181,9 @@ impl Engine {
             return false;
         };
         let (into_id, from_id) = (self.live(into).row.id, self.live(from).row.id);
+        for number in [from, into] {
+            self.live(number).row.held_apart |= by.command.is_some();
+        }
         let row = &mut self.live(from).row;
         row.merged_into = None;
         let moved = std::mem::take(&mut row.moved);
@@ -226,6 +229,7 @@ impl Engine {
         let to_id = self.live(to).row.id;
         let row = &mut self.live(to).row;
         row.split_from = Some(from_id);
+        row.held_apart = by.command.is_some();
         row.last_fired_at = fired_at;
         self.move_alerts(&slots, to, reason);
         self.judge(to);

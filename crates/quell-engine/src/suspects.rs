@@ -107,6 +107,8 @@ struct Sum {
     cis: f64,
     /// The greatest [`Weight::fit`] of its suspects.
     best: f64,
+    /// Which has it.
+    likeliest: Option<Place>,
 }
 
 /// All claims, and what was measured of the graph on the way.
@@ -179,7 +181,7 @@ impl Suspects {
     /// An incident has one more alert: it claims all suspects of its CI.
     pub(crate) fn claim(&mut self, graph: &Graph, incident: u64, beat: Beat, suspects: &[Suspect], max_hops: u32) {
         let Beat { member, at, fresh, fires } = beat;
-        let mut best: f64 = 0.0;
+        let mut best: (f64, Option<Place>) = (0.0, None);
         for suspect in suspects {
             let Suspect { place, hops, strength } = *suspect;
             let fan_in = f64::from(self.fan(graph, place, max_hops));
@@ -199,11 +201,16 @@ impl Suspects {
             if hops > 0 && claim.mass * LEAST_SHARE >= fan_in {
                 claims.heavy.insert(incident);
             }
-            best = best.max(claims.weight(incident, fan_in).fit());
+            let fit = claims.weight(incident, fan_in).fit();
+            if fit > best.0 {
+                best = (fit, Some(place));
+            }
         }
         let sum = self.sums.entry(incident).or_default();
         sum.cis += f64::from(u8::from(fresh));
-        sum.best = sum.best.max(best);
+        if best.0 > sum.best {
+            (sum.best, sum.likeliest) = best;
+        }
     }
 
     /// An alert of an incident ended, or fires again.
@@ -231,6 +238,18 @@ impl Suspects {
                 }
             }
         }
+    }
+
+    /// The last incidents that claim what an incident's likeliest suspect is, at most `limit` of them.
+    pub(crate) fn around(&self, incident: u64, limit: usize) -> Vec<u64> {
+        let likeliest = self.sums.get(&incident).and_then(|sum| sum.likeliest);
+        let Some(claims) = likeliest.and_then(|place| self.claims.get(&place)) else { return Vec::new() };
+        let mut around: Vec<u64> = claims.own.keys().rev().take(limit).copied().collect();
+        around.extend(claims.via.keys().rev().take(limit));
+        around.retain(|&other| other != incident);
+        around.sort_unstable();
+        around.dedup();
+        around
     }
 
     /// Forgets everything: another graph, or other rules, are in force.

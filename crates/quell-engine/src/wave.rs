@@ -70,7 +70,7 @@ impl Recent {
         let within = |from: Duration, to: Duration| {
             self.all.iter().filter(move |(began, _)| at.since(*began) >= from && at.since(*began) < to).count()
         };
-        let before = within(FRONT, FRONT * (BEFORE + 1)) as f64 / f64::from(BEFORE);
+        let before = (1..=BEFORE).map(|front| within(FRONT * front, FRONT * (front + 1))).max().unwrap_or(0) as f64;
         if within(Duration::ZERO, FRONT) as f64 <= SWELL * before {
             return None;
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use quell_domain::CiId;
-use quell_engine::learn::{Fellow, Learned, NameSeen};
+use quell_engine::learn::{CiSeen, Fellow, Learned, NameSeen};
 use serde::{Deserialize, Serialize};
 
 /// The version of the shape that is written and read.
@@ -21,6 +21,8 @@ struct LearnedText {
     troubles: BTreeMap<String, f64>,
     /// Episodes, of them alone, delay in seconds.
     names: BTreeMap<String, (u64, f64, f64)>,
+    /// Incidents, and surprise in all.
+    alerted: BTreeMap<String, (u32, f64)>,
     fired: BTreeMap<String, BTreeMap<String, u32>>,
     fellows: BTreeMap<String, Vec<(String, f64)>>,
 }
@@ -42,7 +44,7 @@ pub enum LearnedError {
 /// Writes it.
 #[must_use]
 pub fn encode(learned: &Learned) -> Vec<u8> {
-    let Learned { seconds, episodes, incidents, troubles, names, fired, fellows } = learned;
+    let Learned { seconds, episodes, incidents, troubles, names, alerted, fired, fellows } = learned;
     let text = |ci: &CiId| ci.as_str().to_owned();
     let name = |(name, seen): (&String, &NameSeen)| {
         let NameSeen { seen, alone, delay } = *seen;
@@ -56,6 +58,7 @@ pub fn encode(learned: &Learned) -> Vec<u8> {
         incidents: *incidents,
         troubles: troubles.iter().map(|(ci, count)| (text(ci), *count)).collect(),
         names: names.iter().map(name).collect(),
+        alerted: alerted.iter().map(|(ci, seen)| (text(ci), (seen.incidents, seen.surprise))).collect(),
         fired: fired.iter().map(|(ci, names)| (text(ci), names.clone())).collect(),
         fellows: fellows.iter().map(|(ci, others)| (text(ci), others.iter().map(fellow).collect())).collect(),
     };
@@ -68,7 +71,7 @@ pub fn encode(learned: &Learned) -> Vec<u8> {
 /// When the bytes are of another shape or version.
 pub fn decode(bytes: &[u8]) -> Result<Learned, LearnedError> {
     let text: LearnedText = serde_json::from_slice(bytes).map_err(LearnedError::Shape)?;
-    let LearnedText { version, seconds, episodes, incidents, troubles, names, fired, fellows } = text;
+    let LearnedText { version, seconds, episodes, incidents, troubles, names, alerted, fired, fellows } = text;
     if version != VERSION {
         return Err(LearnedError::Version { found: version });
     }
@@ -79,6 +82,10 @@ pub fn decode(bytes: &[u8]) -> Result<Learned, LearnedError> {
         incidents,
         troubles: troubles.into_iter().map(|(ci, count)| (CiId::new(&ci), count)).collect(),
         names: names.into_iter().map(|(name, (seen, alone, delay))| (name, NameSeen { seen, alone, delay })).collect(),
+        alerted: alerted
+            .into_iter()
+            .map(|(ci, (incidents, surprise))| (CiId::new(&ci), CiSeen { incidents, surprise }))
+            .collect(),
         fired: fired.into_iter().map(|(ci, names)| (CiId::new(&ci), names)).collect(),
         fellows: fellows
             .into_iter()
@@ -99,6 +106,7 @@ mod tests {
             incidents: 3,
             troubles: [(CiId::new("a"), 2.0 / 3.0)].into(),
             names: [("Down".to_owned(), NameSeen { seen: 7, alone: 1.5, delay: 12.25 })].into(),
+            alerted: [(CiId::new("a"), CiSeen { incidents: 2, surprise: 0.7 })].into(),
             fired: [(CiId::new("a"), [("Down".to_owned(), 2)].into())].into(),
             fellows: [(CiId::new("a"), vec![fellow])].into(),
         }

@@ -245,6 +245,7 @@ pub fn incident_json(incident: &Incident, alerts: &[Alert], timeline: &[Timeline
         split_from,
         verdicts,
         acts: _,
+        held_apart: _,
     } = incident;
     IncidentJson {
         id: id.to_string(),

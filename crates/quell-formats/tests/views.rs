@@ -92,6 +92,7 @@ fn incident() -> Incident {
             command: Position(3),
         }],
         acts: vec![],
+        held_apart: false,
     }
 }
 

@@ -328,6 +328,7 @@ pub(crate) fn incident(number: u64, state: IncidentState) -> IncidentDetail {
         split_from: None,
         verdicts: vec![],
         acts: vec![],
+        held_apart: false,
     };
     let timeline = vec![TimelineEntry { incident: id, at: NOW, actor: NASTY.into(), reason: why() }];
     IncidentDetail { alerts: vec![alert(number, Some(id))], timeline, ..IncidentDetail::bare(incident) }

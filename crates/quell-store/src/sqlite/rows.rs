@@ -198,7 +198,7 @@ pub(super) fn bind_fold(query: Query, fold: &Fold) -> Query {
 }
 
 /// The columns of an incident after tenant and shard, in the order of [`bind_incident`].
-pub(super) const INCIDENT_COLUMNS: [&str; 29] = [
+pub(super) const INCIDENT_COLUMNS: [&str; 30] = [
     "number",
     "in_hand",
     "change",
@@ -228,13 +228,14 @@ pub(super) const INCIDENT_COLUMNS: [&str; 29] = [
     "split_from",
     "verdicts",
     "acts",
+    "held_apart",
 ];
 
 /// Reads incidents; followed by `WHERE`. Columns in the order of [`read_incident`].
 pub(super) const SELECT_INCIDENTS: &str = "SELECT number, state, title, priority, impact, urgency, opened_position, \
     opened_ordinal, opened_at, started_at, last_fired_at, resolved_at, resolved_by, acknowledged_at, acknowledged_by, \
     reopened, alerts, firing, causes, blast_radius, review_at, transitions, merged_into, moved, \
-    split_from, verdicts, acts FROM incidents";
+    split_from, verdicts, acts, held_apart FROM incidents";
 
 /// Binds an incident's row with the number of its change; its shard was checked.
 pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Query {
@@ -266,6 +267,7 @@ pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Q
         split_from,
         verdicts,
         acts,
+        held_apart,
     } = incident;
     query
         .bind(id.number.cast_signed())
@@ -297,6 +299,7 @@ pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Q
         .bind(split_from.map(|id| id.number.cast_signed()))
         .bind(said::write_verdicts(verdicts))
         .bind(said::write_acts(acts))
+        .bind(*held_apart)
 }
 
 /// Reads a row of [`SELECT_INCIDENTS`].
@@ -338,6 +341,7 @@ pub(super) fn read_incident(operation: &'static str, shard: Shard, row: &SqliteR
         split_from: row.optional()?.map(other),
         verdicts: row.json(said::read_verdicts)?,
         acts: row.json(|text| said::read_acts(text, shard.number))?,
+        held_apart: row.next()?,
     })
 }
 

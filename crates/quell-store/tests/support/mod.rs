@@ -125,6 +125,7 @@ pub(crate) fn incident(number: u64) -> Incident {
             at: at(15),
             command: Position(2),
         }],
+        held_apart: true,
         acts: vec![
             Act { command: None, kind: ActKind::Merged(incident_id(72)) },
             Act { command: Some(Position(3)), kind: ActKind::Split(incident_id(73)) },
