@@ -4,7 +4,6 @@
 
 pub mod process;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quell_domain::{Ci, CiId, Criticality, Redundancy, Relationship, Timestamp, Topology};
@@ -76,18 +75,16 @@ pub fn large_estate(cis: usize, seed: u64) -> Topology {
     let (mut all, mut relationships, mut redundancies) = (Vec::new(), Vec::new(), Vec::new());
     let mut ci = |id: &str, kind: &str| {
         all.push(Ci {
-            id: CiId::new(id),
-            kind: kind.into(),
-            name: id.into(),
             aliases: vec![format!("{id}.example.net")],
-            labels: BTreeMap::new(),
             owner: Some("shop".into()),
             criticality: Criticality::ALL[id.len() % 4],
+            ..Ci::new(id, kind)
         });
     };
     let mut on = |from: String, to: String, kind: &str, redundancy: Option<&str>| {
         let redundancy = redundancy.map(Into::into);
-        relationships.push(Relationship { from: CiId::new(&from), to: CiId::new(&to), kind: kind.into(), redundancy });
+        let (from, to) = (CiId::new(&from), CiId::new(&to));
+        relationships.push(Relationship { redundancy, ..Relationship::new(from, to, kind) });
     };
     // Of 100 CIs 15 are hosts, 60 instances, 20 services, 1 is a business service; the rest are switches.
     let (hosts, services) = (cis * 15 / 100, cis * 20 / 100);

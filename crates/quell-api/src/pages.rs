@@ -44,6 +44,15 @@ impl Frame {
         Frame { title: title.into(), warnings, now: (app.api.now)(), version: env!("CARGO_PKG_VERSION") }
     }
 
+    /// How many whole days ago, for people.
+    fn days(&self, at: &Timestamp) -> String {
+        match self.now.since(*at).as_secs() / 86_400 {
+            0 => "less than a day ago".into(),
+            1 => "a day ago".into(),
+            days => format!("{days} days ago"),
+        }
+    }
+
     /// How long ago, for people.
     fn ago(&self, at: &Timestamp) -> String {
         match self.now.since(*at).as_secs() {

@@ -9,6 +9,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, TryStreamExt, stream};
+use quell_cmdb::Scratch;
 use quell_domain::{AlertId, CiId, Fingerprint, IncidentId, IncidentState, ReceiptId};
 use quell_formats::topology;
 use quell_formats::views::{IncidentJson, alert_json};
@@ -137,7 +138,9 @@ pub(crate) async fn impact(State(app): State<Arc<App>>, uri: Uri) -> Result<Json
     };
     let walk = app.api.limits.walk_cis;
     let (told, graph_of_walk) = (graph.clone(), graph);
-    let blast = tokio::task::spawn_blocking(move || graph_of_walk.blast(&[ix], walk)).await;
+    let now = Some((app.api.now)());
+    let walked = move || graph_of_walk.blast_at(&mut Scratch::default(), &[ix], walk, now);
+    let blast = tokio::task::spawn_blocking(walked).await;
     let blast = blast.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the walk failed"))?;
     Ok(Json(shape::impact(&told, ix, &blast, limit as usize)))
 }
