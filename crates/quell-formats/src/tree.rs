@@ -20,6 +20,17 @@ pub(crate) fn yaml(text: &str, mistakes: &Mistakes) -> Option<Value> {
     }
 }
 
+/// Parses each document of a YAML text.
+pub(crate) fn yaml_documents(text: &[u8], mistakes: &Mistakes) -> Vec<Value> {
+    match serde_saphyr::from_slice_multiple(text) {
+        Ok(values) => values,
+        Err(error) => {
+            mistakes.add("", format!("no YAML: {error}"), "YAML");
+            Vec::new()
+        }
+    }
+}
+
 /// Parses JSON.
 pub(crate) fn json(text: &[u8], mistakes: &Mistakes) -> Option<Value> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);

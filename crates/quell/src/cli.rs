@@ -9,7 +9,8 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::{check, demo, replay, serve, settings};
+use crate::import::Import;
+use crate::{check, demo, import, replay, serve, settings};
 
 /// Turns alert storms into the few incidents that matter.
 #[derive(Debug, Parser)]
@@ -72,6 +73,17 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+    /// Take over what another system knows.
+    Import {
+        #[command(subcommand)]
+        what: What,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// CIs and relationships.
+    Topology(Import),
 }
 
 /// Runs the program.
@@ -117,6 +129,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 replayed.records, disposed.received, disposed.deduplicated, disposed.rejected, replayed.incidents
             );
         }
+        Command::Import { what: What::Topology(asked) } => print!("{}", runtime()?.block_on(import::run(&asked))?),
     }
     Ok(ExitCode::SUCCESS)
 }
