@@ -12,6 +12,7 @@ mod health;
 mod metrics;
 mod pages;
 mod params;
+mod past;
 pub mod ports;
 mod reads;
 mod receipts;
@@ -120,11 +121,12 @@ pub(crate) struct App {
     budget: body::Budget,
     hub: stream::Hub,
     keys: doors::Keys,
+    past: past::Past,
 }
 
 /// The router over everything that is served.
 pub fn router(api: Api) -> Router {
     let budget = body::Budget::new(api.limits.bodies_bytes);
     let hub = stream::Hub::new(api.limits.streams);
-    routes::router(Arc::new(App { api, budget, hub, keys: doors::Keys::default() }))
+    routes::router(Arc::new(App { api, budget, hub, keys: doors::Keys::default(), past: past::Past::default() }))
 }

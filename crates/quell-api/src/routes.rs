@@ -49,6 +49,7 @@ pub(crate) fn table() -> Vec<Route> {
         route(post.clone(), "/v2/enqueue", doors::pagerduty),
         route(Method::PUT, "/api/v1/topology", reads::put_topology),
         route(get.clone(), "/api/v1/topology", reads::topology),
+        route(get.clone(), "/api/v1/topology/versions", reads::versions),
         route(get.clone(), "/api/v1/impact", reads::impact),
         route(get.clone(), "/api/v1/incidents", reads::incidents),
         route(get.clone(), "/api/v1/incidents/{id}", reads::incident),

@@ -141,6 +141,8 @@ impl Running {
         if !base.starts_with("http://") {
             bail!("--url: found {url:?}; allowed: http://ADDRESS:PORT of a running quell");
         }
+        // Fails only when it was done before, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
         Ok(Running { client, base: base.to_owned() })
     }

@@ -167,6 +167,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
         commands: positions.commands,
         pending: quell_engine::Effects::default(),
+        activated: Vec::new(),
         forced: true,
         folds: Vec::new(),
         folded: positions.folded,

@@ -64,6 +64,18 @@ async fn pages_have_one_heading_landmarks_and_labelled_fields() {
 }
 
 #[tokio::test]
+async fn a_blast_radius_on_stale_relationships_says_so() {
+    let script = Script::new().set(|state| state.incidents = vec![incident()]);
+    let page = get(&script.router(), "/incidents/INC-7").await.text;
+    assert!(page.contains("2 relationships, one of them last seen <time"), "{page}");
+    assert!(page.contains(">40 days ago</time>"), "{page}");
+    let mut one = incident();
+    one.incident.blast_radius.stale_relationships = 1;
+    let page = get(&script.set(|state| state.incidents = vec![one]).router(), "/incidents/INC-7").await.text;
+    assert!(page.contains("This rests on a relationship last seen <time"), "{page}");
+}
+
+#[tokio::test]
 async fn an_empty_list_teaches_the_next_step() {
     let page = get(&Script::new().router(), "/").await.text;
     assert!(page.contains("curl -sS") && page.contains("http://localhost:9099/api/v2/alerts"), "{page}");

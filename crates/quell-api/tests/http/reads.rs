@@ -3,7 +3,9 @@
 use axum::http::{Method, StatusCode};
 use quell_api::ApiLimits;
 use quell_api::ports::{Health, Received, Refusal};
-use quell_domain::{AlertState, CommandKind, IncidentState, Position, Source, Verdict};
+use quell_domain::{
+    Activation, AlertState, ArtefactKind, CommandKind, Digest, IncidentState, Position, Source, Timestamp, Verdict,
+};
 use quell_engine::Parked;
 use quell_formats::alertmanager::decode_api;
 use serde_json::{Value, json};
@@ -146,6 +148,45 @@ async fn a_topology_is_put_read_and_asked() {
     let impact = get(&router, "/api/v1/impact?ci=db").await.json();
     conforms("ImpactOfCi", &impact);
     assert_eq!(impact["ci"], "db");
+}
+
+#[tokio::test]
+async fn a_past_instant_is_answered_with_the_topology_of_then() {
+    let (old, new) = (TOPOLOGY, TOPOLOGY.replace("\"db\"", "\"database\""));
+    let version = |digest, seconds| quell_store::Version {
+        position: Position(3),
+        at: Timestamp::from_seconds(seconds),
+        activation: Activation { kind: ArtefactKind::Topology, digest: Digest([digest; 32]) },
+    };
+    let script = Script::new().set(|state| {
+        // The one in force now has the digest 7; 1 cannot be read any more.
+        state.versions = vec![version(1, 500), version(2, 1_000), version(7, 2_000)];
+        state.artefacts.insert(Digest([2; 32]), old.as_bytes().to_vec());
+    });
+    let router = script.router();
+    ask(&router, Method::PUT, "/api/v1/topology", &[], new).await;
+    let at = |seconds: i64| Timestamp::from_seconds(seconds).to_string();
+    for (path, status, ci) in [
+        (format!("/api/v1/impact?ci=db&at={}", at(1_500)), 200, "db"),
+        (format!("/api/v1/impact?ci=db&at={}", at(1_000)), 200, "db"),
+        (format!("/api/v1/impact?ci=database&at={}", at(2_000)), 200, "database"),
+        ("/api/v1/impact?ci=database".to_owned(), 200, "database"),
+        (format!("/api/v1/impact?ci=db&at={}", at(2_000)), 404, ""),
+        (format!("/api/v1/impact?ci=db&at={}", at(499)), 404, ""),
+        (format!("/api/v1/impact?ci=db&at={}", at(500)), 500, ""),
+        ("/api/v1/impact?ci=db&at=yesterday".to_owned(), 400, ""),
+    ] {
+        let answer = get(&router, &path).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        assert_eq!(answer.json()["ci"].as_str().unwrap_or_default(), ci, "{path}");
+    }
+    let then = get(&router, &format!("/api/v1/topology?at={}", at(1_500))).await;
+    assert_eq!(then.header("etag"), format!("\"{}\"", Digest([2; 32])));
+    assert_eq!(then.json()["cis"][0]["id"], "db");
+    let versions = get(&router, &format!("/api/v1/topology/versions?at={}", at(1_500))).await.json();
+    conforms("TopologyVersions", &versions);
+    assert_eq!(versions["items"][0], json!({"digest": Digest([2; 32]).to_string(), "since": at(1_000), "position": 3}));
+    assert_eq!(versions["items"].as_array().map(Vec::len), Some(2));
 }
 
 #[tokio::test]

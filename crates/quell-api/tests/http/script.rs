@@ -22,6 +22,7 @@ use quell_engine::{Checkpoint, Parked};
 use quell_store::contract::Answer;
 use quell_store::{
     AlertQuery, Change, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions, Restored, Store,
+    Version,
 };
 use serde_json::Value;
 use tokio::sync::broadcast;
@@ -44,6 +45,8 @@ pub(crate) struct State {
     pub(crate) changes: Vec<Change>,
     pub(crate) health: Health,
     pub(crate) graph: Arc<Graph>,
+    pub(crate) versions: Vec<Version>,
+    pub(crate) artefacts: BTreeMap<Digest, Vec<u8>>,
 }
 
 /// The ports and the store.
@@ -164,8 +167,16 @@ impl Store for Script {
         unreachable!("the HTTP side never writes")
     }
 
-    fn artefact(&self, _: ArtefactKind, _: Digest) -> Answer<'_, Option<Vec<u8>>> {
-        now(None)
+    fn artefact(&self, _: ArtefactKind, digest: Digest) -> Answer<'_, Option<Vec<u8>>> {
+        now(self.get(|state| state.artefacts.get(&digest).cloned()))
+    }
+
+    fn versions(&self, _: Shard, _: ArtefactKind, at: Timestamp, limit: u32) -> Answer<'_, Vec<Version>> {
+        let earlier = |state: &State| state.versions.iter().filter(|version| version.at <= at).copied().collect();
+        let mut versions: Vec<Version> = self.get(earlier);
+        versions.sort_by_key(|version| std::cmp::Reverse(version.at));
+        versions.truncate(limit as usize);
+        now(versions)
     }
 
     fn position(&self, _: Shard) -> Answer<'_, (Positions, Checkpoint)> {

@@ -202,6 +202,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) epoch: u64,
     pub(crate) applied: u64,
     pub(crate) sinks: Vec<String>,
+    /// Written with the next commit.
+    pub(crate) activations: Vec<quell_store::Version>,
 }
 
 impl<'a> Writer<'a> {
@@ -209,7 +211,7 @@ impl<'a> Writer<'a> {
         let restored = store.take_over(Shard::FIRST).await.expect("taken over");
         let applied = restored.positions.applied.0;
         let sinks = vec!["one".to_owned(), "two".to_owned()];
-        (Writer { store, epoch: restored.epoch, applied, sinks }, restored)
+        (Writer { store, epoch: restored.epoch, applied, sinks, activations: vec![] }, restored)
     }
 
     pub(crate) async fn try_commit(
@@ -224,9 +226,11 @@ impl<'a> Writer<'a> {
             commands: Position(3),
             checkpoint: checkpoint(),
             effects: &effects,
+            activations: &self.activations,
             flush: folds.map(|folds| Flush { folds }),
         };
         let committed = self.store.commit(commit, &self.sinks).await?;
+        self.activations.clear();
         self.applied += 10;
         Ok(committed)
     }
