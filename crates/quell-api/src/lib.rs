@@ -9,6 +9,7 @@ mod commands;
 mod doors;
 mod guard;
 mod health;
+mod hygiene;
 mod metrics;
 mod pages;
 mod params;
@@ -122,11 +123,20 @@ pub(crate) struct App {
     hub: stream::Hub,
     keys: doors::Keys,
     past: past::Past,
+    /// Held by whoever makes the hygiene list.
+    tidying: tokio::sync::Mutex<()>,
 }
 
 /// The router over everything that is served.
 pub fn router(api: Api) -> Router {
     let budget = body::Budget::new(api.limits.bodies_bytes);
     let hub = stream::Hub::new(api.limits.streams);
-    routes::router(Arc::new(App { api, budget, hub, keys: doors::Keys::default(), past: past::Past::default() }))
+    routes::router(Arc::new(App {
+        api,
+        budget,
+        hub,
+        keys: doors::Keys::default(),
+        past: past::Past::default(),
+        tidying: tokio::sync::Mutex::default(),
+    }))
 }

@@ -7,6 +7,7 @@
 pub mod blast;
 pub mod difference;
 pub mod graph;
+pub mod hygiene;
 pub mod merge;
 pub mod names;
 mod parts;
@@ -18,6 +19,7 @@ mod fixture;
 pub use blast::{Blast, Dependent};
 pub use difference::{Change, Changes, Difference, FieldChange};
 pub use graph::{CiIx, Graph, Scratch};
+pub use hygiene::{Duplicate, Hygiene, Part};
 pub use merge::{Merged, merge};
 pub use names::{BindBy, Found};
 pub use parts::Parts;

@@ -11,6 +11,7 @@ mod desk;
 #[cfg(test)]
 mod desk_tests;
 mod gauges;
+mod hygiene;
 mod import;
 mod intake;
 mod keeper;

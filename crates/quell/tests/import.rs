@@ -50,6 +50,10 @@ async fn an_import_is_shown_put_in_force_and_remembered() -> anyhow::Result<()> 
     let versions = quell.list("/api/v1/topology/versions?").await?;
     ensure!(versions.len() == 2, "{versions:?}");
     let first = versions[1]["since"].as_str().context("an instant")?.to_owned();
+    let mut hygiene = Command::new(env!("CARGO_BIN_EXE_quell"));
+    let told = String::from_utf8(hygiene.args(["hygiene", "--url", &url, "--list", "1"]).output().await?.stdout)?;
+    let ownerless = "2 CIs that nobody answers for\n  node/n1\n  … and 1 more; --list shows more\n";
+    ensure!(told.starts_with("0 alerts looked at; 0 are bound to no CI\n") && told.contains(ownerless), "{told}");
     quell.terminate().await?;
     quell.ended(std::time::Duration::from_secs(20)).await?;
     let quell = Process::start(serve(&[], &folder.join("data")), &folder.join("again.log")).await?;

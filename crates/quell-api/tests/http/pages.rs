@@ -8,8 +8,11 @@ use crate::script::{NASTY, Script, ask, get};
 
 #[tokio::test]
 async fn nothing_from_outside_becomes_markup() {
-    let script = Script::new().set(|state| state.incidents = vec![incident()]);
-    for path in ["/", "/incidents/INC-7"] {
+    let script = Script::new().set(|state| {
+        state.incidents = vec![incident()];
+        state.alerts = vec![crate::script::unbound(3)];
+    });
+    for path in ["/", "/incidents/INC-7", "/hygiene"] {
         let page = get(&script.router(), path).await;
         assert_eq!(page.status, StatusCode::OK);
         assert!(!page.text.contains("<script>alert"), "{path}: {}", page.text);
@@ -52,7 +55,7 @@ async fn pages_carry_the_headers_that_lock_them_down() {
 #[tokio::test]
 async fn pages_have_one_heading_landmarks_and_labelled_fields() {
     let script = Script::new().set(|state| state.incidents = vec![incident()]);
-    for path in ["/", "/?state=resolved", "/incidents/INC-7", "/incidents/INC-8"] {
+    for path in ["/", "/hygiene", "/?state=resolved", "/incidents/INC-7", "/incidents/INC-8"] {
         let page = get(&script.router(), path).await.text;
         assert_eq!(page.matches("<h1>").count(), 1, "{path}");
         for part in ["<html lang=\"en\">", "<main id=\"main\"", "href=\"#main\"", "<nav aria-label=", "<footer>"] {

@@ -10,7 +10,7 @@ use quell_engine::Parked;
 use quell_formats::alertmanager::decode_api;
 use serde_json::{Value, json};
 
-use crate::script::{NOW, Script, alert, ask, get, incident, post};
+use crate::script::{NOW, Script, alert, ask, get, incident, post, unbound};
 
 const TOPOLOGY: &str = r#"{"cis":[{"id":"shop","kind":"service","name":"Shop"},{"id":"db","kind":"database","name":"DB"}],
     "relationships":[{"from":"shop","to":"db","kind":"depends_on"}]}"#;
@@ -187,6 +187,33 @@ async fn a_past_instant_is_answered_with_the_topology_of_then() {
     conforms("TopologyVersions", &versions);
     assert_eq!(versions["items"][0], json!({"digest": Digest([2; 32]).to_string(), "since": at(1_000), "position": 3}));
     assert_eq!(versions["items"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn hygiene_lists_what_should_be_put_right() {
+    let estate = r#"{"cis":[{"id":"old","kind":"host","lifecycle":"retired","owner":"a"},{"id":"x","kind":"host","aliases":["10.0.0.1"]},
+        {"id":"y","kind":"host","owner":"a","aliases":["10.0.0.1"]}],
+        "relationships":[{"from":"x","to":"y","last_seen":"2020-01-01T00:00:00Z"},{"from":"y","to":"x"}]}"#;
+    let mut about_old = alert(1, None);
+    about_old.binding.as_mut().expect("bound").ci = quell_domain::CiId::new("old");
+    let script = Script::new().set(|state| state.alerts = vec![unbound(4), unbound(3), alert(2, None), about_old]);
+    let router = script.router();
+    ask(&router, Method::PUT, "/api/v1/topology", &[], estate).await;
+    let found = get(&router, "/api/v1/hygiene?limit=1").await.json();
+    conforms("Hygiene", &found);
+    assert_eq!((&found["unbound_alerts"], &found["unbound"]["total"]), (&json!(2), &json!(1)));
+    let unbound = &found["unbound"]["first"][0];
+    assert_eq!((&unbound["alerts"], &unbound["label"]), (&json!(2), &json!("host")));
+    assert_eq!(found["retired_that_alert"]["first"][0]["ci"], "old");
+    assert_eq!(found["duplicates"]["first"], json!([{"name": "10.0.0.1", "cis": ["x", "y"], "count": 2}]));
+    assert_eq!(found["ownerless"], json!({"total": 1, "first": ["x"]}));
+    assert_eq!(found["stale_relationships"]["first"][0]["last_seen"], "2020-01-01T00:00:00Z");
+    let page = get(&router, "/hygiene").await.text;
+    for words in
+        ["Alerts bound to no CI: 2", "Retired CIs that alert: 1", "Names of several CIs: 1", "Stale relationships: 1"]
+    {
+        assert!(page.contains(words), "{words}: {page}");
+    }
 }
 
 #[tokio::test]

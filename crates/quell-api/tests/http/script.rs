@@ -350,6 +350,12 @@ pub(crate) fn incident(number: u64, state: IncidentState) -> IncidentDetail {
     IncidentDetail { alerts: vec![alert(number, Some(id))], timeline, ..IncidentDetail::bare(incident) }
 }
 
+/// An alert that no CI was found for.
+pub(crate) fn unbound(number: u64) -> Alert {
+    let why = Reason::new("ambiguous", "label {label}={value} is the name of several").text("label", "host");
+    Alert { binding: None, unbound: Some(why.text("value", NASTY)), ..alert(number, None) }
+}
+
 pub(crate) fn alert(number: u64, incident: Option<IncidentId>) -> Alert {
     let why = || Reason::new("because", "because {it}").text("it", NASTY);
     Alert {
