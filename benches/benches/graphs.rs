@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use quell_benches::process::resident_bytes;
@@ -65,11 +65,11 @@ fn main() {
         reached / took.len()
     );
     if let Some(folder) = std::env::var_os("QUELL_GRAPHS_OUT").map(PathBuf::from) {
-        write(&graph, &failing, folder).expect("the folder can be written to");
+        write(&graph, &failing, &folder).expect("the folder can be written to");
     }
 }
 
-fn write(graph: &Graph, starts: &[CiIx], folder: PathBuf) -> std::io::Result<()> {
+fn write(graph: &Graph, starts: &[CiIx], folder: &Path) -> std::io::Result<()> {
     let mut edges = BufWriter::new(File::create(folder.join("edges.csv"))?);
     for ci in (0..u32::try_from(graph.len()).unwrap_or(u32::MAX)).map(CiIx) {
         for dependent in graph.dependents_of(ci) {

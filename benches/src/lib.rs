@@ -124,6 +124,41 @@ pub fn large_estate(cis: usize, seed: u64) -> Topology {
     Topology::new(all, relationships, redundancies).expect("ids are counted and ends were made")
 }
 
+/// An estate whose every corner has `per_site` CIs: in each of `sites`, CI number k depends on five random ones with a
+/// lower number, so that all others of a site may degrade with its first. Ids are shuffled over the whole estate, so
+/// that what belongs together lies apart in memory; half of the relationships say when they were seen. With the ids of
+/// the first CIs.
+///
+/// # Panics
+/// Never: ids are counted, and ends name CIs that were made.
+#[must_use]
+pub fn scattered_estate(sites: usize, per_site: usize, seed: u64) -> (Topology, Vec<CiId>) {
+    let mut rng = Rng::new(seed);
+    let mut numbers: Vec<usize> = (0..sites * per_site).collect();
+    for at in (1..numbers.len()).rev() {
+        numbers.swap(at, rng.index(at + 1));
+    }
+    let ids: Vec<CiId> = numbers.iter().map(|number| CiId::new(&format!("ci-{number:07}"))).collect();
+    let cis = ids.iter().enumerate().map(|(at, id)| Ci {
+        owner: Some("shop".into()),
+        aliases: vec![format!("{id}.example.net")],
+        ..Ci::new(id.as_str(), if at % 10 == 9 { "service" } else { "host" })
+    });
+    let cis = cis.collect();
+    let mut relationships = Vec::with_capacity(ids.len() * 5);
+    for site in ids.chunks(per_site) {
+        for (at, from) in site.iter().enumerate().skip(1) {
+            for nth in 0..5 {
+                let to = site[rng.index(at)].clone();
+                let last_seen = (nth % 2 == 0).then(|| Timestamp::from_seconds(1_700_000_000));
+                relationships.push(Relationship { last_seen, ..Relationship::new(from.clone(), to, "depends_on") });
+            }
+        }
+    }
+    let topology = Topology::new(cis, relationships, Vec::new()).expect("ids are counted, and ends were made");
+    (topology, ids.iter().step_by(per_site).cloned().collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,39 +196,4 @@ mod tests {
         let estate = large_estate(10_000, 1);
         assert!((9_500..10_500).contains(&estate.cis().len()), "{}", estate.cis().len());
     }
-}
-
-/// An estate whose every corner has `per_site` CIs: in each of `sites`, CI number k depends on five random ones with a
-/// lower number, so that all others of a site may degrade with its first. Ids are shuffled over the whole estate, so
-/// that what belongs together lies apart in memory; half of the relationships say when they were seen. With the ids of
-/// the first CIs.
-///
-/// # Panics
-/// Never: ids are counted, and ends name CIs that were made.
-#[must_use]
-pub fn scattered_estate(sites: usize, per_site: usize, seed: u64) -> (Topology, Vec<CiId>) {
-    let mut rng = Rng::new(seed);
-    let mut numbers: Vec<usize> = (0..sites * per_site).collect();
-    for at in (1..numbers.len()).rev() {
-        numbers.swap(at, rng.index(at + 1));
-    }
-    let ids: Vec<CiId> = numbers.iter().map(|number| CiId::new(&format!("ci-{number:07}"))).collect();
-    let cis = ids.iter().enumerate().map(|(at, id)| Ci {
-        owner: Some("shop".into()),
-        aliases: vec![format!("{id}.example.net")],
-        ..Ci::new(id.as_str(), if at % 10 == 9 { "service" } else { "host" })
-    });
-    let cis = cis.collect();
-    let mut relationships = Vec::with_capacity(ids.len() * 5);
-    for site in ids.chunks(per_site) {
-        for (at, from) in site.iter().enumerate().skip(1) {
-            for nth in 0..5 {
-                let to = site[rng.index(at)].clone();
-                let last_seen = (nth % 2 == 0).then(|| Timestamp::from_seconds(1_700_000_000));
-                relationships.push(Relationship { last_seen, ..Relationship::new(from.clone(), to, "depends_on") });
-            }
-        }
-    }
-    let topology = Topology::new(cis, relationships, Vec::new()).expect("ids are counted, and ends were made");
-    (topology, ids.iter().step_by(per_site).cloned().collect())
 }

@@ -62,6 +62,9 @@ const TYPES: [(&str, Way, &str); 28] = [
 /// A row by the names of its columns.
 type Row = BTreeMap<String, String>;
 
+/// Rows, each with its line.
+type Rows = Vec<(u64, Row)>;
+
 /// Reads the tables, whichever order the files are in.
 pub(super) fn read(texts: &[Text<'_>], draft: &mut Draft<'_>) {
     let (mut cis, mut relationships) = (Vec::new(), Vec::new());
@@ -101,7 +104,7 @@ pub(super) fn read(texts: &[Text<'_>], draft: &mut Draft<'_>) {
 }
 
 /// The header in small letters, and each row with its line.
-fn table(text: &Text<'_>, draft: &mut Draft<'_>) -> Option<(Vec<String>, Vec<(u64, Row)>)> {
+fn table(text: &Text<'_>, draft: &mut Draft<'_>) -> Option<(Vec<String>, Rows)> {
     let bytes = text.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text.bytes);
     let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(bytes);
     let header: Vec<String> = match reader.headers() {
