@@ -178,11 +178,29 @@ test('everything is read and done without scripts', async () => {
   });
 });
 
+test('hygiene is reached by keyboard and lists what should be put right', async () => {
+  const told = await json('/api/v1/hygiene');
+  await visit('/', {}, async (page) => {
+    const link = page.getByRole('link', { name: 'Hygiene' });
+    for (let presses = 0; presses < 10 && !(await link.evaluate((it) => it === document.activeElement)); presses += 1) {
+      await page.keyboard.press('Tab');
+    }
+    await page.keyboard.press('Enter');
+    await page.waitForURL('**/hygiene');
+    const words = await page.locator('main').innerText();
+    for (const line of [
+      `Alerts bound to no CI: ${told.unbound_alerts}`,
+      `CIs that nobody answers for: ${told.ownerless.total}`,
+      `Stale relationships: ${told.stale_relationships.total}`,
+    ]) assert.ok(words.includes(line), `the page says ${line}`);
+  });
+});
+
 for (const colorScheme of ['light', 'dark']) {
   for (const width of [1280, 390]) {
     test(`the pages are sound and accessible: ${colorScheme}, ${width} px`, async () => {
       const id = await firstOpen();
-      for (const [name, path] of [['list', '/'], ['incident', `/incidents/${id}`]]) {
+      for (const [name, path] of [['list', '/'], ['incident', `/incidents/${id}`], ['hygiene', '/hygiene']]) {
         await visit(path, { colorScheme, viewport: { width, height: 900 } }, async (page) => {
           // A page with the mouse over it never changes by itself.
           await page.mouse.move(width / 2, 450);

@@ -4,7 +4,6 @@
 
 pub mod process;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quell_domain::{Ci, CiId, Criticality, Redundancy, Relationship, Timestamp, Topology};
@@ -76,18 +75,16 @@ pub fn large_estate(cis: usize, seed: u64) -> Topology {
     let (mut all, mut relationships, mut redundancies) = (Vec::new(), Vec::new(), Vec::new());
     let mut ci = |id: &str, kind: &str| {
         all.push(Ci {
-            id: CiId::new(id),
-            kind: kind.into(),
-            name: id.into(),
             aliases: vec![format!("{id}.example.net")],
-            labels: BTreeMap::new(),
             owner: Some("shop".into()),
             criticality: Criticality::ALL[id.len() % 4],
+            ..Ci::new(id, kind)
         });
     };
     let mut on = |from: String, to: String, kind: &str, redundancy: Option<&str>| {
         let redundancy = redundancy.map(Into::into);
-        relationships.push(Relationship { from: CiId::new(&from), to: CiId::new(&to), kind: kind.into(), redundancy });
+        let (from, to) = (CiId::new(&from), CiId::new(&to));
+        relationships.push(Relationship { redundancy, ..Relationship::new(from, to, kind) });
     };
     // Of 100 CIs 15 are hosts, 60 instances, 20 services, 1 is a business service; the rest are switches.
     let (hosts, services) = (cis * 15 / 100, cis * 20 / 100);
@@ -125,6 +122,41 @@ pub fn large_estate(cis: usize, seed: u64) -> Topology {
         }
     }
     Topology::new(all, relationships, redundancies).expect("ids are counted and ends were made")
+}
+
+/// An estate whose every corner has `per_site` CIs: in each of `sites`, CI number k depends on five random ones with a
+/// lower number, so that all others of a site may degrade with its first. Ids are shuffled over the whole estate, so
+/// that what belongs together lies apart in memory; half of the relationships say when they were seen. With the ids of
+/// the first CIs.
+///
+/// # Panics
+/// Never: ids are counted, and ends name CIs that were made.
+#[must_use]
+pub fn scattered_estate(sites: usize, per_site: usize, seed: u64) -> (Topology, Vec<CiId>) {
+    let mut rng = Rng::new(seed);
+    let mut numbers: Vec<usize> = (0..sites * per_site).collect();
+    for at in (1..numbers.len()).rev() {
+        numbers.swap(at, rng.index(at + 1));
+    }
+    let ids: Vec<CiId> = numbers.iter().map(|number| CiId::new(&format!("ci-{number:07}"))).collect();
+    let cis = ids.iter().enumerate().map(|(at, id)| Ci {
+        owner: Some("shop".into()),
+        aliases: vec![format!("{id}.example.net")],
+        ..Ci::new(id.as_str(), if at % 10 == 9 { "service" } else { "host" })
+    });
+    let cis = cis.collect();
+    let mut relationships = Vec::with_capacity(ids.len() * 5);
+    for site in ids.chunks(per_site) {
+        for (at, from) in site.iter().enumerate().skip(1) {
+            for nth in 0..5 {
+                let to = site[rng.index(at)].clone();
+                let last_seen = (nth % 2 == 0).then(|| Timestamp::from_seconds(1_700_000_000));
+                relationships.push(Relationship { last_seen, ..Relationship::new(from.clone(), to, "depends_on") });
+            }
+        }
+    }
+    let topology = Topology::new(cis, relationships, Vec::new()).expect("ids are counted, and ends were made");
+    (topology, ids.iter().step_by(per_site).cloned().collect())
 }
 
 #[cfg(test)]

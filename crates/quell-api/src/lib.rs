@@ -9,9 +9,11 @@ mod commands;
 mod doors;
 mod guard;
 mod health;
+mod hygiene;
 mod metrics;
 mod pages;
 mod params;
+mod past;
 pub mod ports;
 mod reads;
 mod receipts;
@@ -120,11 +122,21 @@ pub(crate) struct App {
     budget: body::Budget,
     hub: stream::Hub,
     keys: doors::Keys,
+    past: past::Past,
+    /// Held by whoever makes the hygiene list.
+    tidying: tokio::sync::Mutex<()>,
 }
 
 /// The router over everything that is served.
 pub fn router(api: Api) -> Router {
     let budget = body::Budget::new(api.limits.bodies_bytes);
     let hub = stream::Hub::new(api.limits.streams);
-    routes::router(Arc::new(App { api, budget, hub, keys: doors::Keys::default() }))
+    routes::router(Arc::new(App {
+        api,
+        budget,
+        hub,
+        keys: doors::Keys::default(),
+        past: past::Past::default(),
+        tidying: tokio::sync::Mutex::default(),
+    }))
 }

@@ -14,6 +14,7 @@ use quell_store::{IncidentQuery, Page};
 use crate::App;
 use crate::answer::Problem;
 use crate::commands::incident_id;
+use crate::hygiene::{self, Hygiene};
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
 
 const CSS: &str = include_str!("../assets/app.css");
@@ -42,6 +43,15 @@ impl Frame {
             warnings.push(format!("{} requests are safe but not yet decided", health.lag_records));
         }
         Frame { title: title.into(), warnings, now: (app.api.now)(), version: env!("CARGO_PKG_VERSION") }
+    }
+
+    /// How many whole days ago, for people.
+    fn days(&self, at: &Timestamp) -> String {
+        match self.now.since(*at).as_secs() / 86_400 {
+            0 => "less than a day ago".into(),
+            1 => "a day ago".into(),
+            days => format!("{days} days ago"),
+        }
     }
 
     /// How long ago, for people.
@@ -84,6 +94,13 @@ struct IncidentPage {
 }
 
 #[derive(Template)]
+#[template(path = "hygiene.html")]
+struct HygienePage {
+    frame: Frame,
+    list: Hygiene,
+}
+
+#[derive(Template)]
 #[template(path = "problem.html")]
 struct ProblemPage {
     frame: Frame,
@@ -121,6 +138,16 @@ pub(crate) async fn incident(State(app): State<Arc<App>>, Path(id): Path<String>
         let frame = Frame::new(&app, format!("{} {}", detail.incident.id, detail.incident.title));
         let (incident, alerts, timeline) = (detail.incident, detail.alerts, detail.timeline);
         Ok(IncidentPage { frame, incident, alerts, timeline })
+    };
+    show(&app, page.await)
+}
+
+/// `GET /hygiene`.
+pub(crate) async fn hygiene(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    let page = async {
+        Params::read(&uri, &[])?;
+        let list = hygiene::make(&app, hygiene::LISTED as usize).await?;
+        Ok(HygienePage { frame: Frame::new(&app, "Hygiene"), list })
     };
     show(&app, page.await)
 }

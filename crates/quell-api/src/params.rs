@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use axum::http::Uri;
+use quell_domain::Timestamp;
 
 use crate::answer::Problem;
 
@@ -59,6 +60,16 @@ impl<'a> Params<'a> {
             found.parse().map_err(|_| Problem::bad(format!("query parameter {name}"), found, allowed.to_owned()))
         };
         self.get(name).map(parse).transpose()
+    }
+
+    /// An instant.
+    pub(crate) fn instant(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
+        let read = |found: &str| {
+            let allowed = "an instant, as 2026-01-31T12:00:00Z";
+            Timestamp::parse_rfc3339(found)
+                .ok_or_else(|| Problem::bad(format!("query parameter {name}"), found, allowed))
+        };
+        self.get(name).map(read).transpose()
     }
 
     /// How many items: 1 to `max`.

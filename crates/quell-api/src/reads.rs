@@ -9,10 +9,11 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, TryStreamExt, stream};
-use quell_domain::{AlertId, CiId, Fingerprint, IncidentId, IncidentState, ReceiptId};
+use quell_cmdb::Scratch;
+use quell_domain::{AlertId, ArtefactKind, CiId, Fingerprint, IncidentId, IncidentState, ReceiptId, Timestamp};
 use quell_formats::topology;
 use quell_formats::views::{IncidentJson, alert_json};
-use quell_store::{AlertQuery, IncidentDetail, IncidentQuery, Page};
+use quell_store::{AlertQuery, IncidentDetail, IncidentQuery, Page, Version};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -21,6 +22,7 @@ use crate::body::{self, Caps};
 use crate::commands::incident_id;
 use crate::doors::no_answer;
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
+use crate::past::{self, InForce};
 use crate::{App, receipts, shape};
 
 /// Alerts shown with each incident of a list.
@@ -128,24 +130,27 @@ pub(crate) async fn receipt(
 
 /// `GET /api/v1/impact`.
 pub(crate) async fn impact(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
-    let params = Params::read(&uri, &["ci", "limit"])?;
+    let params = Params::read(&uri, &["ci", "limit", "at"])?;
     let ci = params.get("ci").ok_or_else(|| Problem::bad("query parameter ci", "", "the id of a CI"))?;
     let limit = params.limit(DEPENDENTS, MAX_DEPENDENTS)?;
-    let graph = app.api.live.graph();
+    let at = params.instant("at")?;
+    let InForce { graph, digest: _ } = past::in_force(&app, at).await?;
     let Some(ix) = graph.find(&CiId::new(ci)) else {
         return Err(Problem::not_found("CI", ci));
     };
     let walk = app.api.limits.walk_cis;
     let (told, graph_of_walk) = (graph.clone(), graph);
-    let blast = tokio::task::spawn_blocking(move || graph_of_walk.blast(&[ix], walk)).await;
+    let now = at.or_else(|| Some((app.api.now)()));
+    let walked = move || graph_of_walk.blast_at(&mut Scratch::default(), &[ix], walk, now);
+    let blast = tokio::task::spawn_blocking(walked).await;
     let blast = blast.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the walk failed"))?;
     Ok(Json(shape::impact(&told, ix, &blast, limit as usize)))
 }
 
 /// `GET /api/v1/topology`.
 pub(crate) async fn topology(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Problem> {
-    Params::read(&uri, &[])?;
-    let (graph, digest) = (app.api.live.graph(), app.api.live.topology());
+    let at = Params::read(&uri, &["at"])?.instant("at")?;
+    let InForce { graph, digest } = past::in_force(&app, at).await?;
     let bytes = tokio::task::spawn_blocking(move || topology::encode(graph.topology())).await;
     let bytes =
         bytes.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it could not be written"))?;
@@ -154,6 +159,18 @@ pub(crate) async fn topology(State(app): State<Arc<App>>, uri: Uri) -> Result<Re
         response.headers_mut().insert(header::ETAG, tag);
     }
     Ok(response)
+}
+
+/// `GET /api/v1/topology/versions`.
+pub(crate) async fn versions(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let params = Params::read(&uri, &["at", "limit"])?;
+    let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
+    let at = params.instant("at")?.unwrap_or(Timestamp::MAX);
+    let versions = app.api.store.versions(app.api.shard, ArtefactKind::Topology, at, limit).await?;
+    let items = versions.iter().map(|Version { position, at, activation }| {
+        json!({"digest": activation.digest.to_string(), "since": at.to_string(), "position": position.0})
+    });
+    Ok(list(&items.collect::<Vec<Value>>(), None::<AlertId>))
 }
 
 /// `PUT /api/v1/topology`.

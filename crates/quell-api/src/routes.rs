@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::answer::Problem;
-use crate::{App, commands, doors, guard, health, pages, reads, stream};
+use crate::{App, commands, doors, guard, health, hygiene, pages, reads, stream};
 
 /// The description of this API, kept by hand.
 pub(crate) const OPENAPI: &str = include_str!("../openapi.json");
@@ -49,7 +49,9 @@ pub(crate) fn table() -> Vec<Route> {
         route(post.clone(), "/v2/enqueue", doors::pagerduty),
         route(Method::PUT, "/api/v1/topology", reads::put_topology),
         route(get.clone(), "/api/v1/topology", reads::topology),
+        route(get.clone(), "/api/v1/topology/versions", reads::versions),
         route(get.clone(), "/api/v1/impact", reads::impact),
+        route(get.clone(), "/api/v1/hygiene", hygiene::hygiene),
         route(get.clone(), "/api/v1/incidents", reads::incidents),
         route(get.clone(), "/api/v1/incidents/{id}", reads::incident),
         route(post.clone(), "/api/v1/incidents/{id}/ack", commands::acknowledge),
@@ -67,6 +69,7 @@ pub(crate) fn table() -> Vec<Route> {
         route(get.clone(), "/metrics", health::metrics),
         route(get.clone(), "/", pages::incidents),
         route(get.clone(), "/incidents/{id}", pages::incident),
+        route(get.clone(), "/hygiene", pages::hygiene),
         route(get.clone(), "/assets/app.css", pages::css),
         route(get, "/assets/app.js", pages::js),
     ]

@@ -61,17 +61,21 @@ pub(crate) fn impact(graph: &Graph, failing: CiIx, blast: &Blast, limit: usize) 
                 "ci": ci.id.as_str(),
                 "name": ci.name,
                 "kind": ci.kind,
+                "layer": ci.layer().as_str(),
                 "hops": dependent.hops,
                 "via": graph.ci(dependent.via).id.as_str(),
             })
         })
         .collect();
-    let BlastJson { cis, services, partial } = views::blast_json(&blast.radius);
+    let BlastJson { cis, services, partial, stale_relationships, oldest_seen } = views::blast_json(&blast.radius);
     json!({
         "ci": graph.ci(failing).id.as_str(),
+        "layer": graph.ci(failing).layer().as_str(),
         "cis": cis,
         "services": services,
         "dependents": dependents,
         "partial": partial,
+        "stale_relationships": stale_relationships,
+        "oldest_seen": oldest_seen,
     })
 }

@@ -1,10 +1,11 @@
 //! Graphs for tests, written as text: `a>b` (a depends on b), `a>b/pair` (as one of the alternatives `pair`),
-//! `!a/pair=2` (at least 2 of them), `a:service:high` gives a CI a kind and a criticality.
+//! `!a/pair=2` (at least 2 of them), `a>b@5` (last seen 5 seconds after 1970), `a:service:high` gives a CI a kind and a
+//! criticality.
 //! Absent on purpose: anything a shipped program would use.
 
 use std::collections::BTreeMap;
 
-use quell_domain::{Ci, CiId, Criticality, Redundancy, Relationship, Topology};
+use quell_domain::{Ci, CiId, Criticality, Redundancy, Relationship, Timestamp, Topology};
 
 use crate::graph::{CiIx, Graph};
 
@@ -21,9 +22,12 @@ pub(crate) fn graph(text: &str) -> Graph {
             continue;
         }
         let (from, to) = word.split_once('>').expect("a>b");
+        let (to, seen) = to.split_once('@').map_or((to, None), |(to, at)| (to, Some(at.parse().expect("seconds"))));
         let (to, redundancy) = to.split_once('/').map_or((to, None), |(to, name)| (to, Some(name.to_owned())));
-        let (from, to) = (declare(&mut cis, from), declare(&mut cis, to));
-        relationships.push(Relationship { from, to, kind: "depends_on".into(), redundancy });
+        let (from, to) = (declare(&mut cis, from), (declare(&mut cis, to), seen));
+        let (to, seen) = to;
+        let last_seen = seen.map(Timestamp::from_seconds);
+        relationships.push(Relationship { redundancy, last_seen, ..Relationship::new(from, to, "depends_on") });
     }
     Graph::new(Topology::new(cis.into_values().collect(), relationships, redundancies).expect("a sound topology"))
 }
@@ -33,15 +37,7 @@ fn declare(cis: &mut BTreeMap<String, Ci>, text: &str) -> CiId {
     let id = parts.next().unwrap_or_default();
     let kind = parts.next().unwrap_or("host").to_owned();
     let criticality = parts.next().and_then(Criticality::from_name).unwrap_or_default();
-    let entry = cis.entry(id.to_owned()).or_insert_with(|| Ci {
-        id: CiId::new(id),
-        kind,
-        name: id.to_owned(),
-        aliases: vec![],
-        labels: BTreeMap::new(),
-        owner: None,
-        criticality,
-    });
+    let entry = cis.entry(id.to_owned()).or_insert_with(|| Ci { criticality, ..Ci::new(id, &kind) });
     entry.id.clone()
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use petgraph::csr::Csr;
-use quell_domain::{Ci, CiId, ServiceAtRisk, Topology};
+use quell_domain::{Ci, CiId, Relationship, ServiceAtRisk, Timestamp, Topology};
 
 use crate::blast::number_services;
 use crate::names::Names;
@@ -23,13 +23,32 @@ impl CiIx {
 }
 
 /// How a dependent is tied to a dependency.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Tie {
     /// It degrades when the dependency fails.
-    #[default]
     Hard,
     /// The dependency is one of several alternatives: an index into [`Graph::groups`].
     Alternative(u32),
+    /// It is an alternative in more than one group: an index into [`Graph::several`].
+    Several(u32),
+}
+
+/// A tie and how fresh it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Edge {
+    pub(crate) tie: Tie,
+    /// An index into [`Graph::seen`]; [`NEVER_STALE`] where nothing wears out.
+    pub(crate) seen: u32,
+}
+
+/// What [`Edge::seen`] says of a tie that holds until somebody says otherwise.
+pub(crate) const NEVER_STALE: u32 = u32::MAX;
+
+/// When a tie was last seen and from when on it is stale.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Seen {
+    pub(crate) stale_from: Timestamp,
+    pub(crate) last_seen: Timestamp,
 }
 
 /// Alternatives of one CI, of which `at_least` must be up.
@@ -48,10 +67,13 @@ pub struct Graph {
     /// Which of them a CI is.
     pub(crate) service_of: Vec<u32>,
     pub(crate) groups: Vec<Group>,
+    pub(crate) several: Vec<Vec<u32>>,
+    /// Each instant once: an import stamps many relationships with the same one.
+    pub(crate) seen: Vec<Seen>,
     /// dependent → dependency
-    pub(crate) dependencies: Csr<(), Tie>,
+    pub(crate) dependencies: Csr<(), Edge>,
     /// dependency → dependent
-    pub(crate) dependents: Csr<(), Tie>,
+    pub(crate) dependents: Csr<(), Edge>,
 }
 
 impl fmt::Debug for Graph {
@@ -70,14 +92,15 @@ impl Graph {
     /// The graph of a topology. Takes `O((n + m) log m)` for n CIs and m relationships.
     #[must_use]
     pub fn new(topology: Topology) -> Self {
-        let (ties, groups) = ties(&topology);
-        let nodes = topology.cis().len();
-        let mut reversed: Vec<(u32, u32, Tie)> = ties.iter().map(|&(from, to, tie)| (to, from, tie)).collect();
-        reversed.sort_unstable_by_key(|&(from, to, _)| (from, to));
         let names = Names::new(topology.cis());
+        let Ties { mut list, groups, several, seen } = Ties::of(&topology, &names);
+        let nodes = topology.cis().len();
+        let dependencies = csr(nodes, &list);
+        list.iter_mut().for_each(|(from, to, _)| std::mem::swap(from, to));
+        list.sort_unstable_by_key(|&(from, to, _)| (from, to));
+        let dependents = csr(nodes, &list);
         let (services, service_of) = number_services(topology.cis());
-        let (dependencies, dependents) = (csr(nodes, &ties), csr(nodes, &reversed));
-        Graph { topology, names, services, service_of, groups, dependencies, dependents }
+        Graph { topology, names, services, service_of, groups, several, seen, dependencies, dependents }
     }
 
     /// The topology it was made from.
@@ -124,11 +147,19 @@ impl Graph {
 
     /// The alternatives this CI depends on (its replicas, as a rule), each with a number that those of one group share.
     pub fn alternatives_of(&self, ix: CiIx) -> impl Iterator<Item = (CiIx, u32)> {
-        let ties = self.dependencies.neighbors_slice(ix.0).iter().zip(self.dependencies.edges_slice(ix.0));
-        ties.filter_map(|(&dependency, &tie)| match tie {
-            Tie::Hard => None,
-            Tie::Alternative(group) => Some((CiIx(dependency), group)),
+        let edges = self.dependencies.neighbors_slice(ix.0).iter().zip(self.dependencies.edges_slice(ix.0));
+        edges.flat_map(|(&dependency, edge)| {
+            self.groups_of(&edge.tie).iter().map(move |&group| (CiIx(dependency), group))
         })
+    }
+
+    /// The groups a tie belongs to; none for a hard one.
+    pub(crate) fn groups_of<'a>(&'a self, tie: &'a Tie) -> &'a [u32] {
+        match tie {
+            Tie::Hard => &[],
+            Tie::Alternative(group) => std::slice::from_ref(group),
+            Tie::Several(at) => &self.several[*at as usize],
+        }
     }
 
     /// The CIs that depend on this one directly.
@@ -144,41 +175,81 @@ fn index(topology: &Topology, id: &CiId) -> Option<CiIx> {
     u32::try_from(at).ok().map(CiIx)
 }
 
-/// One tie for each pair of CIs, sorted, and the groups of alternatives they refer to.
-fn ties(topology: &Topology) -> (Vec<(u32, u32, Tie)>, Vec<Group>) {
-    let mut groups: Vec<Group> = Vec::new();
-    let mut group_of: BTreeMap<(&CiId, &str), u32> = BTreeMap::new();
-    let mut ties: BTreeMap<(u32, u32), Tie> = BTreeMap::new();
-    for relationship in topology.relationships() {
-        let (Some(from), Some(to)) = (index(topology, &relationship.from), index(topology, &relationship.to)) else {
-            continue;
-        };
-        let tie = match &relationship.redundancy {
-            None => Tie::Hard,
-            Some(name) => Tie::Alternative(*group_of.entry((&relationship.from, name)).or_insert_with(|| {
-                groups.push(Group { members: 0, at_least: 1 });
-                u32::try_from(groups.len() - 1).unwrap_or(u32::MAX)
-            })),
-        };
-        // A hard tie between the same two outweighs an alternative, whichever comes first.
-        ties.entry((from.0, to.0))
-            .and_modify(|kept| *kept = if *kept == Tie::Hard { Tie::Hard } else { tie })
-            .or_insert(tie);
-    }
-    for tie in ties.values() {
-        if let Tie::Alternative(group) = tie {
-            groups[*group as usize].members += 1;
-        }
-    }
-    for redundancy in topology.redundancies() {
-        if let Some(&group) = group_of.get(&(&redundancy.ci, redundancy.name.as_str())) {
-            groups[group as usize].at_least = redundancy.at_least;
-        }
-    }
-    (ties.into_iter().map(|((from, to), tie)| (from, to, tie)).collect(), groups)
+/// One tie for each pair of CIs, sorted, and what they refer to.
+#[derive(Default)]
+struct Ties {
+    list: Vec<(u32, u32, Edge)>,
+    groups: Vec<Group>,
+    several: Vec<Vec<u32>>,
+    seen: Vec<Seen>,
 }
 
-fn csr(nodes: usize, sorted: &[(u32, u32, Tie)]) -> Csr<(), Tie> {
+impl Ties {
+    /// Relationships and redundancies are in the order of the CIs, which are numbered in that order.
+    fn of(topology: &Topology, names: &Names) -> Ties {
+        let mut ties = Ties { list: Vec::with_capacity(topology.relationships().len()), ..Ties::default() };
+        let mut instants = BTreeMap::new();
+        let mut redundancies = topology.redundancies().iter().peekable();
+        for of_one in topology.relationships().chunk_by(|a, b| a.from == b.from) {
+            let Some(from) = of_one.first().map(|r| &r.from) else { continue };
+            let Some(from_ix) = names.id(from) else { continue };
+            let mut named: Vec<(&str, u32)> = Vec::new();
+            for of_two in of_one.chunk_by(|a, b| a.to == b.to) {
+                let Some(to_ix) = of_two.first().and_then(|r| names.id(&r.to)) else { continue };
+                let tie = ties.tie(of_two, &mut named);
+                let seen = ties.seen(of_two, &mut instants);
+                ties.list.push((from_ix.0, to_ix.0, Edge { tie, seen }));
+            }
+            while let Some(redundancy) = redundancies.next_if(|redundancy| redundancy.ci <= *from) {
+                if let Some((_, group)) =
+                    named.iter().find(|(name, _)| redundancy.ci == *from && *name == redundancy.name)
+                {
+                    ties.groups[*group as usize].at_least = redundancy.at_least;
+                }
+            }
+        }
+        ties
+    }
+
+    /// The tie between two CIs. A hard one outweighs alternatives, and is still one of their number.
+    fn tie<'a>(&mut self, of_two: &'a [Relationship], named: &mut Vec<(&'a str, u32)>) -> Tie {
+        let mut groups: Vec<u32> = Vec::new();
+        for name in of_two.iter().filter_map(|r| r.redundancy.as_deref()) {
+            let group = named.iter().find(|(known, _)| *known == name).map(|&(_, group)| group);
+            let group = group.unwrap_or_else(|| {
+                let group = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+                self.groups.push(Group { members: 0, at_least: 1 });
+                named.push((name, group));
+                group
+            });
+            if !groups.contains(&group) {
+                self.groups[group as usize].members += 1;
+                groups.push(group);
+            }
+        }
+        match groups[..] {
+            _ if of_two.iter().any(|r| r.redundancy.is_none()) => Tie::Hard,
+            [group] => Tie::Alternative(group),
+            _ => {
+                self.several.push(groups);
+                Tie::Several(u32::try_from(self.several.len() - 1).unwrap_or(u32::MAX))
+            }
+        }
+    }
+
+    /// The freshest of the relationships between two CIs says how fresh their tie is.
+    fn seen(&mut self, of_two: &[Relationship], instants: &mut BTreeMap<Seen, u32>) -> u32 {
+        let seen = |r: &Relationship| Some(Seen { stale_from: r.stale_from()?, last_seen: r.last_seen? });
+        let freshest = of_two.iter().map(seen).reduce(|a, b| Some(a?.max(b?)));
+        let Some(Some(freshest)) = freshest else { return NEVER_STALE };
+        *instants.entry(freshest).or_insert_with(|| {
+            self.seen.push(freshest);
+            u32::try_from(self.seen.len() - 1).unwrap_or(NEVER_STALE)
+        })
+    }
+}
+
+fn csr(nodes: usize, sorted: &[(u32, u32, Edge)]) -> Csr<(), Edge> {
     let mut graph = Csr::from_sorted_edges(sorted).expect("the ties are sorted and each pair stands once");
     while graph.node_count() < nodes {
         graph.add_node(());

@@ -5,7 +5,10 @@
 #![deny(clippy::iter_over_hash_type)]
 
 pub mod blast;
+pub mod difference;
 pub mod graph;
+pub mod hygiene;
+pub mod merge;
 pub mod names;
 mod parts;
 pub mod reach;
@@ -14,7 +17,10 @@ pub mod reach;
 mod fixture;
 
 pub use blast::{Blast, Dependent};
+pub use difference::{Change, Changes, Difference, FieldChange};
 pub use graph::{CiIx, Graph, Scratch};
+pub use hygiene::{Duplicate, Hygiene, Part};
+pub use merge::{Merged, merge};
 pub use names::{BindBy, Found};
 pub use parts::Parts;
 pub use reach::Reach;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::IpAddr;
 
-use quell_domain::{Ci, LabelsRef};
+use quell_domain::{Ci, CiId, LabelsRef};
 
 use crate::graph::CiIx;
 
@@ -77,16 +77,18 @@ pub struct Names {
     /// Names and aliases together, as a host is known by either.
     hosts: HashMap<Box<str>, Found, Fixed>,
     short: HashMap<Box<str>, Found, Fixed>,
-    /// The first label of a CI's labels → CIs that have it.
+    /// The rarest label of a CI's labels → CIs that have it: so many share a namespace, so few a pod.
     labelled: HashMap<(Box<str>, Box<str>), Vec<CiIx>, Fixed>,
 }
 
 impl Names {
     pub(crate) fn new(cis: &[Ci]) -> Self {
         let mut names = Names::default();
+        names.ids.reserve(cis.len());
         for (ix, ci) in (0..).map(CiIx).zip(cis) {
             names.add(ix, ci);
         }
+        names.labelled = labelled(cis);
         names
     }
 
@@ -110,9 +112,11 @@ impl Names {
                 put(&mut self.short, short);
             }
         }
-        if let Some((name, value)) = ci.labels.first_key_value() {
-            self.labelled.entry((name.as_str().into(), value.as_str().into())).or_default().push(ix);
-        }
+    }
+
+    /// The CI of an id.
+    pub(crate) fn id(&self, id: &CiId) -> Option<CiIx> {
+        self.ids.get(id.as_str()).copied()
     }
 
     /// Looks a value up one way.
@@ -155,6 +159,22 @@ impl Names {
     }
 }
 
+/// CIs by the rarest of their labels.
+fn labelled(cis: &[Ci]) -> HashMap<(Box<str>, Box<str>), Vec<CiIx>, Fixed> {
+    let mut counts: HashMap<(&str, &str), u32, Fixed> = HashMap::default();
+    for (name, value) in cis.iter().flat_map(|ci| &ci.labels) {
+        *counts.entry((name, value)).or_default() += 1;
+    }
+    let mut by_rarest: HashMap<(Box<str>, Box<str>), Vec<CiIx>, Fixed> = HashMap::default();
+    for (ix, ci) in (0..).map(CiIx).zip(cis) {
+        let pairs = ci.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        if let Some((name, value)) = pairs.min_by_key(|pair| counts.get(pair).copied().unwrap_or(0)) {
+            by_rarest.entry((name.into(), value.into())).or_default().push(ix);
+        }
+    }
+    by_rarest
+}
+
 /// `host` of `host:port`, `[v6]:port` or a bare host. A bare IPv6 address is a host.
 fn host_part(text: &str) -> &str {
     if let Some((v6, _)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -176,21 +196,16 @@ fn short_name(host: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use quell_domain::{CiId, Criticality, Labels};
+    use quell_domain::Labels;
 
     use super::*;
 
     fn ci(id: &str, aliases: &[&str], labels: &[(&str, &str)]) -> Ci {
         Ci {
-            id: CiId::new(id),
-            kind: "host".into(),
             name: id.to_uppercase(),
             aliases: aliases.iter().map(ToString::to_string).collect(),
-            labels: labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect::<BTreeMap<_, _>>(),
-            owner: None,
-            criticality: Criticality::Medium,
+            labels: labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+            ..Ci::new(id, "host")
         }
     }
 

@@ -38,10 +38,10 @@ impl Graph {
                 continue;
             }
             let neighbours = self.dependencies.neighbors_slice(step.ci);
-            let ties = self.dependencies.edges_slice(step.ci);
-            for (&dependency, &tie) in neighbours.iter().zip(ties) {
+            let edges = self.dependencies.edges_slice(step.ci);
+            for (&dependency, &edge) in neighbours.iter().zip(edges) {
                 if scratch.queue.len() < limit && scratch.meet(dependency) {
-                    let weight = step.weight * self.strength(tie);
+                    let weight = step.weight * self.strength(edge.tie);
                     scratch.queue.push(Step { ci: dependency, hops: step.hops + 1, via: step.ci, weight });
                 }
             }
@@ -75,9 +75,12 @@ impl Graph {
     fn strength(&self, tie: Tie) -> f64 {
         match tie {
             Tie::Hard => 1.0,
-            Tie::Alternative(group) => {
-                let group = self.groups[group as usize];
-                f64::from(group.at_least) / f64::from(group.members.max(1))
+            Tie::Alternative(_) | Tie::Several(_) => {
+                let strength = |&group: &u32| {
+                    let group = self.groups[group as usize];
+                    f64::from(group.at_least) / f64::from(group.members.max(1))
+                };
+                self.groups_of(&tie).iter().map(strength).fold(0.0, f64::max)
             }
         }
     }

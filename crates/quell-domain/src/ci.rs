@@ -1,10 +1,13 @@
 //! Configuration items and how they depend on each other, as values.
 //!
-//! Absent on purpose: graph walks (`quell-cmdb`) and files (`quell-formats`).
+//! Absent on purpose: whole estates (`topology`), graph walks (`quell-cmdb`) and files (`quell-formats`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use crate::time::Timestamp;
 
 /// The id of a CI, as its owner wrote it. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +76,104 @@ impl Criticality {
     }
 }
 
+/// Where in its life a CI is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Lifecycle {
+    /// Ordered, in stock or being built: nobody should hear of it yet.
+    Planned,
+    /// In use. The default where nothing is said.
+    #[default]
+    Active,
+    /// Taken out of use: nobody should hear of it any more.
+    Retired,
+}
+
+impl Lifecycle {
+    /// Every one, in the order of a life.
+    pub const ALL: [Lifecycle; 3] = [Lifecycle::Planned, Lifecycle::Active, Lifecycle::Retired];
+
+    /// The name used in files and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Lifecycle::Planned => "planned",
+            Lifecycle::Active => "active",
+            Lifecycle::Retired => "retired",
+        }
+    }
+
+    /// The lifecycle of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Lifecycle> {
+        Self::ALL.into_iter().find(|lifecycle| lifecycle.as_str() == name)
+    }
+}
+
+/// Whether a CI or a relationship can be touched.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Layer {
+    /// Hardware, power and cables.
+    Physical,
+    /// Everything that runs on them.
+    Logical,
+}
+
+impl Layer {
+    /// The name used in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Layer::Physical => "physical",
+            Layer::Logical => "logical",
+        }
+    }
+
+    /// The layer of a kind of CI or relationship: physical when its last word is one of these, else logical.
+    /// Words are parted by whatever is no letter or digit, and compared without regard to case.
+    #[must_use]
+    pub fn of_kind(kind: &str) -> Layer {
+        const PHYSICAL: [&str; 30] = [
+            "ap",
+            "appliance",
+            "array",
+            "blade",
+            "cable",
+            "cabled",
+            "chassis",
+            "circuit",
+            "device",
+            "disk",
+            "fan",
+            "firewall",
+            "hardware",
+            "host",
+            "interface",
+            "machine",
+            "nic",
+            "node",
+            "panel",
+            "pdu",
+            "port",
+            "powered",
+            "rack",
+            "room",
+            "router",
+            "server",
+            "site",
+            "storage",
+            "switch",
+            "ups",
+        ];
+        // Named like a thing, and yet none.
+        const LOGICAL: [&str; 7] = ["virtual", "vm", "app", "web", "application", "database", "db"];
+        let words = || kind.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        let among = |list: &[&str], word: &str| list.iter().any(|known| known.eq_ignore_ascii_case(word));
+        let verb = kind.eq_ignore_ascii_case("connected_to") || kind.eq_ignore_ascii_case("powered_by");
+        let noun = words().next_back().is_some_and(|word| among(&PHYSICAL, word));
+        if verb || (noun && !words().any(|word| among(&LOGICAL, word))) { Layer::Physical } else { Layer::Logical }
+    }
+}
+
 /// A configuration item.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ci {
@@ -90,9 +191,35 @@ pub struct Ci {
     pub owner: Option<String>,
     /// What its loss costs.
     pub criticality: Criticality,
+    /// Where in its life it is.
+    pub lifecycle: Lifecycle,
+    /// Which import it comes from, and is replaced by; `None` for one that was written by hand.
+    pub source: Option<Arc<str>>,
 }
 
 impl Ci {
+    /// One of which nothing else is known: its id is its name.
+    #[must_use]
+    pub fn new(id: &str, kind: &str) -> Self {
+        Ci {
+            id: CiId::new(id),
+            kind: kind.to_owned(),
+            name: id.to_owned(),
+            aliases: Vec::new(),
+            labels: BTreeMap::new(),
+            owner: None,
+            criticality: Criticality::default(),
+            lifecycle: Lifecycle::default(),
+            source: None,
+        }
+    }
+
+    /// Whether it can be touched; see [`Layer::of_kind`].
+    #[must_use]
+    pub fn layer(&self) -> Layer {
+        Layer::of_kind(&self.kind)
+    }
+
     /// True for a CI that users consume: its kind is `service` or ends in `service` (`business_service`, `web service`).
     #[must_use]
     pub fn is_service(&self) -> bool {
@@ -111,6 +238,40 @@ pub struct Relationship {
     pub kind: String,
     /// Relationships of one CI that share this name are alternatives; see [`Redundancy`].
     pub redundancy: Option<String>,
+    /// When whoever reports it last saw it; `None` for one that holds until somebody says otherwise.
+    pub last_seen: Option<Timestamp>,
+    /// How long after `last_seen` it is believed in full; [`Self::TTL`] where nothing is said.
+    pub ttl: Option<Duration>,
+    /// Which import it comes from, and is replaced by; `None` for one that was written by hand.
+    pub source: Option<Arc<str>>,
+}
+
+impl Relationship {
+    /// How long a relationship is believed in full after it was seen, where it does not say so itself: a week, so that
+    /// what only a weekly job needs is not doubted in between.
+    pub const TTL: Duration = Duration::from_secs(7 * 86_400);
+
+    /// One that holds until somebody says otherwise.
+    #[must_use]
+    pub fn new(from: CiId, to: CiId, kind: &str) -> Self {
+        let kind = kind.to_owned();
+        Relationship { from, to, kind, redundancy: None, last_seen: None, ttl: None, source: None }
+    }
+
+    /// The instant from which on it is stale; `None` when it never is.
+    #[must_use]
+    pub fn stale_from(&self) -> Option<Timestamp> {
+        self.last_seen.map(|seen| seen + self.ttl.unwrap_or(Self::TTL))
+    }
+
+    /// How far it is believed at an instant, from 0 to 1: in full until it is stale, then half as much after each
+    /// further `ttl`.
+    #[must_use]
+    pub fn confidence(&self, at: Timestamp) -> f64 {
+        let Some(stale_from) = self.stale_from() else { return 1.0 };
+        let ttl = self.ttl.unwrap_or(Self::TTL).max(Duration::from_secs(1));
+        0.5_f64.powf(at.since(stale_from).as_secs_f64() / ttl.as_secs_f64())
+    }
 }
 
 /// Of the alternatives of `ci` named `name`, `at_least` must be up.
@@ -124,190 +285,45 @@ pub struct Redundancy {
     pub at_least: u32,
 }
 
-/// A whole estate at one instant. Checked: ids unique, relationships between known CIs, redundancies that exist.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Topology {
-    cis: Vec<Ci>,
-    relationships: Vec<Relationship>,
-    redundancies: Vec<Redundancy>,
-}
-
-/// What is wrong with a topology, and where.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum TopologyFault {
-    /// A CI without an id.
-    #[error("cis[{at}].id: is empty; allowed: a text that no other CI has")]
-    EmptyId {
-        /// Index in `cis`.
-        at: usize,
-    },
-    /// Two CIs with one id.
-    #[error("cis[{at}].id: {id:?} is used twice; allowed: an id that no other CI has")]
-    DuplicateId {
-        /// Index in `cis` of the second.
-        at: usize,
-        /// The id.
-        id: String,
-    },
-    /// A relationship to nowhere.
-    #[error("relationships[{at}].{end}: no CI has the id {id:?}; allowed: an id listed in `cis`")]
-    UnknownCi {
-        /// Index in `relationships`.
-        at: usize,
-        /// `from` or `to`.
-        end: &'static str,
-        /// The id.
-        id: String,
-    },
-    /// A redundancy that no relationship names.
-    #[error(
-        "redundancies[{at}]: {ci:?} has no relationship with redundancy {name:?}; allowed: a name its relationships carry"
-    )]
-    UnknownRedundancy {
-        /// Index in `redundancies`.
-        at: usize,
-        /// The CI.
-        ci: String,
-        /// The name.
-        name: String,
-    },
-    /// A redundancy that can never or will always hold.
-    #[error("redundancies[{at}].at_least: {at_least} of {members} alternatives; allowed: 1 to {members}")]
-    AtLeast {
-        /// Index in `redundancies`.
-        at: usize,
-        /// What was asked.
-        at_least: u32,
-        /// How many alternatives there are.
-        members: u32,
-    },
-}
-
-impl Topology {
-    /// Checks a draft and puts it in canonical order (by id, by ends), so that equal estates have equal bytes.
-    ///
-    /// # Errors
-    /// All faults at once, in the order of the draft.
-    pub fn new(
-        mut cis: Vec<Ci>,
-        mut relationships: Vec<Relationship>,
-        mut redundancies: Vec<Redundancy>,
-    ) -> Result<Self, Vec<TopologyFault>> {
-        let mut faults = Vec::new();
-        let mut known = BTreeSet::new();
-        for (at, ci) in cis.iter().enumerate() {
-            if ci.id.as_str().is_empty() {
-                faults.push(TopologyFault::EmptyId { at });
-            } else if !known.insert(ci.id.clone()) {
-                faults.push(TopologyFault::DuplicateId { at, id: ci.id.to_string() });
-            }
-        }
-        let mut alternatives: BTreeMap<(&CiId, &str), u32> = BTreeMap::new();
-        for (at, relationship) in relationships.iter().enumerate() {
-            for (end, id) in [("from", &relationship.from), ("to", &relationship.to)] {
-                if !known.contains(id) {
-                    faults.push(TopologyFault::UnknownCi { at, end, id: id.to_string() });
-                }
-            }
-            if let Some(name) = &relationship.redundancy {
-                *alternatives.entry((&relationship.from, name)).or_default() += 1;
-            }
-        }
-        for (at, redundancy) in redundancies.iter().enumerate() {
-            let (ci, name, at_least) = (&redundancy.ci, &redundancy.name, redundancy.at_least);
-            match alternatives.get(&(ci, name.as_str())) {
-                None => {
-                    let (ci, name) = (ci.to_string(), name.clone());
-                    faults.push(TopologyFault::UnknownRedundancy { at, ci, name });
-                }
-                Some(&members) if at_least == 0 || at_least > members => {
-                    faults.push(TopologyFault::AtLeast { at, at_least, members });
-                }
-                Some(_) => {}
-            }
-        }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        cis.sort_by(|a, b| a.id.cmp(&b.id));
-        let ends = |r: &Relationship| (r.from.clone(), r.to.clone(), r.kind.clone(), r.redundancy.clone());
-        relationships.sort_by_cached_key(ends);
-        relationships.dedup();
-        redundancies.sort_by(|a, b| (&a.ci, &a.name).cmp(&(&b.ci, &b.name)));
-        Ok(Topology { cis, relationships, redundancies })
-    }
-
-    /// The CIs, by id.
-    #[must_use]
-    pub fn cis(&self) -> &[Ci] {
-        &self.cis
-    }
-
-    /// The relationships, by their ends.
-    #[must_use]
-    pub fn relationships(&self) -> &[Relationship] {
-        &self.relationships
-    }
-
-    /// The redundancies, by CI and name.
-    #[must_use]
-    pub fn redundancies(&self) -> &[Redundancy] {
-        &self.redundancies
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ci(id: &str, kind: &str) -> Ci {
-        Ci {
-            id: CiId::new(id),
-            kind: kind.into(),
-            name: id.into(),
-            aliases: vec![],
-            labels: BTreeMap::new(),
-            owner: None,
-            criticality: Criticality::Medium,
-        }
-    }
-
-    fn on(from: &str, to: &str, redundancy: Option<&str>) -> Relationship {
-        Relationship {
-            from: CiId::new(from),
-            to: CiId::new(to),
-            kind: "depends_on".into(),
-            redundancy: redundancy.map(Into::into),
-        }
-    }
-
-    #[test]
-    fn all_faults_at_once() {
-        let faults = Topology::new(
-            vec![ci("a", "host"), ci("a", "host"), ci("", "host")],
-            vec![on("a", "b", Some("pair"))],
-            vec![
-                Redundancy { ci: CiId::new("a"), name: "pair".into(), at_least: 2 },
-                Redundancy { ci: CiId::new("a"), name: "none".into(), at_least: 1 },
-            ],
-        )
-        .expect_err("faulty");
-        let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        assert_eq!(texts.len(), 5, "{texts:#?}");
-        assert!(texts[2].contains("relationships[0].to: no CI has the id \"b\""), "{texts:#?}");
-    }
-
-    #[test]
-    fn order_of_the_draft_does_not_matter() {
-        let a = Topology::new(vec![ci("a", "host"), ci("b", "host")], vec![on("a", "b", None)], vec![]);
-        let b = Topology::new(vec![ci("b", "host"), ci("a", "host")], vec![on("a", "b", None)], vec![]);
-        assert_eq!(a, b);
-    }
-
     #[test]
     fn services_by_kind() {
         for (kind, expected) in [("service", true), ("Business_Service", true), ("host", false), ("services", false)] {
-            assert_eq!(ci("x", kind).is_service(), expected, "{kind}");
+            assert_eq!(Ci::new("x", kind).is_service(), expected, "{kind}");
         }
+    }
+
+    #[test]
+    fn layers_by_kind() {
+        for kind in ["host", "access_switch", "Linux Server", "cmdb_ci_server", "powered_by", "connected_to", "UPS"] {
+            assert_eq!(Layer::of_kind(kind), Layer::Physical, "{kind}");
+        }
+        for kind in ["service", "virtual_machine", "app_server", "web server", "runs_on", "depends_on", "pod", ""] {
+            assert_eq!(Layer::of_kind(kind), Layer::Logical, "{kind}");
+        }
+    }
+
+    #[test]
+    fn belief_halves_with_every_ttl_after_the_first() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let seen = Timestamp::from_seconds(1_000_000);
+        let mut relationship = Relationship::new(CiId::new("a"), CiId::new("b"), "calls");
+        assert_eq!((relationship.confidence(Timestamp::MAX), relationship.stale_from()), (1.0, None));
+        relationship.last_seen = Some(seen);
+        let mut check = |ttl: Option<Duration>, age: Duration, expected: f64| {
+            relationship.ttl = ttl;
+            assert_eq!(relationship.confidence(seen + age), expected, "{ttl:?} {age:?}");
+        };
+        check(None, Duration::ZERO, 1.0);
+        check(None, DAY * 7, 1.0);
+        check(None, DAY * 14, 0.5);
+        check(None, DAY * 21, 0.25);
+        check(Some(DAY), DAY, 1.0);
+        check(Some(DAY), DAY * 4, 0.125);
+        check(Some(Duration::ZERO), Duration::from_secs(1), 0.5);
+        assert_eq!(relationship.confidence(seen - DAY), 1.0);
     }
 }

@@ -111,6 +111,10 @@ pub struct BlastRadius {
     pub services: Vec<Arc<ServiceAtRisk>>,
     /// True when the walk stopped at its cost limit, so that there may be more.
     pub partial: bool,
+    /// How many of the relationships that this rests on are stale.
+    pub stale_relationships: u64,
+    /// When the longest unseen of those was last seen.
+    pub oldest_seen: Option<Timestamp>,
 }
 
 /// An incident as remembered. Its alerts are found by their `incident`; its timeline by its id.

@@ -15,10 +15,11 @@ pub mod input;
 pub mod labels;
 pub mod reason;
 pub mod time;
+pub mod topology;
 
 pub use alert::{Alert, AlertState, Binding, Ending, Severity, Source};
 pub use batch::{Action, Batch, BatchBuilder, Item, ItemDraft, Reject};
-pub use ci::{Ci, CiId, Criticality, Redundancy, Relationship, Topology, TopologyFault};
+pub use ci::{Ci, CiId, Criticality, Layer, Lifecycle, Redundancy, Relationship};
 pub use command::{Command, CommandKind, Outcome, Verdict};
 pub use feedback::{Feedback, Party, Said, Standing};
 pub use ids::{AlertId, Digest, Fingerprint, IncidentId, Moment, Position, ReceiptId, Shard};
@@ -30,3 +31,4 @@ pub use input::{Activation, ArtefactKind, Input, RecordKind};
 pub use labels::{Labels, LabelsRef};
 pub use reason::{Fact, Reason};
 pub use time::Timestamp;
+pub use topology::{Topology, TopologyFault};

@@ -94,7 +94,8 @@ impl Engine {
         let alerting = members.iter().map(|member| member.ci).filter(|&ci| Some(ci) != cause);
         let failing: Vec<CiIx> = cause.into_iter().chain(alerting.clone()).collect();
         let limit = usize::try_from(self.settings.limits.walk_cis).unwrap_or(usize::MAX);
-        let Blast { dependents: _, mut radius } = self.graph.blast_in(&mut self.scratch, &failing, limit);
+        let now = self.now();
+        let Blast { dependents: _, mut radius } = self.graph.blast_at(&mut self.scratch, &failing, limit, Some(now));
         radius.cis += alerting.clone().count() as u64;
         // The walk's own are in order already; only these few have to find their place.
         for service in alerting.filter_map(|ci| self.graph.service(ci)) {

@@ -54,6 +54,8 @@ pub struct Intake {
     pub body_bytes: usize,
     /// Bytes of one request after decompression.
     pub decoded_bytes: usize,
+    /// Bytes of a topology, as sent and unpacked.
+    pub topology_bytes: usize,
 }
 
 /// A webhook that is told of incidents.
@@ -113,6 +115,7 @@ impl Default for Config {
                 waiting_bytes: 64 << 20,
                 body_bytes: 5 << 20,
                 decoded_bytes: 16 << 20,
+                topology_bytes: 64 << 20,
             },
             sinks: Vec::new(),
             egress: Vec::new(),
@@ -172,12 +175,15 @@ fn read(top: &Node<'_>, config: &mut Config) {
         set(&mut retention.bytes, section.get("bytes").and_then(|node| tree::bytes(&node)));
     });
     section(&mut fields, "intake", |section| {
-        let Intake { waiting_records, waiting_bytes, body_bytes, decoded_bytes } = intake;
+        let Intake { waiting_records, waiting_bytes, body_bytes, decoded_bytes, topology_bytes } = intake;
         let records = section.get("waiting_records").and_then(|node| node.count(1));
         set(waiting_records, records.and_then(|count| usize::try_from(count).ok()));
-        for (name, place) in
-            [("waiting_bytes", waiting_bytes), ("body_bytes", body_bytes), ("decoded_bytes", decoded_bytes)]
-        {
+        for (name, place) in [
+            ("waiting_bytes", waiting_bytes),
+            ("body_bytes", body_bytes),
+            ("decoded_bytes", decoded_bytes),
+            ("topology_bytes", topology_bytes),
+        ] {
             let bytes = section.get(name).and_then(|node| tree::bytes(&node));
             set(place, bytes.and_then(|bytes| usize::try_from(bytes).ok()));
         }

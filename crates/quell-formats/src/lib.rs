@@ -7,6 +7,7 @@
 
 pub mod alertmanager;
 pub mod config;
+pub mod import;
 pub mod learned;
 pub mod mistake;
 pub mod notice;

@@ -2,20 +2,33 @@
 //!
 //! Absent on purpose: YAML (estates are exported by programs) and every judgement about a CI.
 
-use quell_domain::{Ci, CiId, Criticality, Digest, Redundancy, Relationship, Topology, TopologyFault};
-use serde_json::{Map, Value, json};
+mod sound;
+pub(crate) mod write;
+
+use quell_domain::{
+    Ci, CiId, Criticality, Digest, Lifecycle, Redundancy, Relationship, Timestamp, Topology, TopologyFault,
+};
 use sha2::Digest as _;
+
+pub use write::encode;
 
 use crate::mistake::{Mistake, Mistakes};
 use crate::tree::{self, Node};
 
+/// How a relationship binds where nothing is said.
+const KIND: &str = "depends_on";
+
 /// Reads a topology.
 ///
-/// `name` defaults to the id, `criticality` to `medium`, a relationship's `kind` to `depends_on`.
+/// `name` defaults to the id, `criticality` to `medium`, `lifecycle` to `active`, a relationship's `kind` to
+/// `depends_on`; one without `last_seen` holds until somebody says otherwise.
 ///
 /// # Errors
 /// All mistakes at once.
 pub fn decode(bytes: &[u8]) -> Result<Topology, Vec<Mistake>> {
+    if let Some(topology) = sound::read(bytes) {
+        return Ok(topology);
+    }
     let mistakes = Mistakes::of("");
     let value = tree::json(bytes, &mistakes);
     let topology = value.as_ref().and_then(|value| read(&Node::top(value, &mistakes), &mistakes));
@@ -54,8 +67,12 @@ fn ci(node: &Node<'_>) -> Ci {
     let owner = text(ci.get("owner"));
     let names = Criticality::ALL.map(Criticality::as_str);
     let criticality = ci.get("criticality").and_then(|node| node.choice(Criticality::from_name, &names));
+    let names = Lifecycle::ALL.map(Lifecycle::as_str);
+    let lifecycle = ci.get("lifecycle").and_then(|node| node.choice(Lifecycle::from_name, &names));
+    let source = text(ci.get("source")).map(Into::into);
     ci.end();
-    Ci { id: CiId::new(&id), kind, name, aliases, labels, owner, criticality: criticality.unwrap_or_default() }
+    let (criticality, lifecycle) = (criticality.unwrap_or_default(), lifecycle.unwrap_or_default());
+    Ci { id: CiId::new(&id), kind, name, aliases, labels, owner, criticality, lifecycle, source }
 }
 
 fn relationship(node: &Node<'_>) -> Relationship {
@@ -63,10 +80,21 @@ fn relationship(node: &Node<'_>) -> Relationship {
     let text = |node: Option<Node<'_>>| node.and_then(|node| node.text().map(str::to_owned));
     let from = text(relationship.need("from", "the id of the CI that depends")).unwrap_or_default();
     let to = text(relationship.need("to", "the id of the CI it depends on")).unwrap_or_default();
-    let kind = text(relationship.get("kind")).unwrap_or_else(|| "depends_on".to_owned());
+    let kind = text(relationship.get("kind")).unwrap_or_else(|| KIND.to_owned());
     let redundancy = text(relationship.get("redundancy"));
+    let last_seen = relationship.get("last_seen").and_then(|node| instant(&node));
+    let ttl = relationship.get("ttl").and_then(|node| node.duration());
+    let source = text(relationship.get("source")).map(Into::into);
     relationship.end();
-    Relationship { from: CiId::new(&from), to: CiId::new(&to), kind, redundancy }
+    Relationship { from: CiId::new(&from), to: CiId::new(&to), kind, redundancy, last_seen, ttl, source }
+}
+
+fn instant(node: &Node<'_>) -> Option<Timestamp> {
+    let at = node.value.as_str().and_then(Timestamp::parse_rfc3339);
+    if at.is_none() {
+        node.wrong("an instant, as 2026-01-31T12:00:00Z");
+    }
+    at
 }
 
 fn redundancy(node: &Node<'_>) -> Redundancy {
@@ -103,40 +131,6 @@ fn add_fault(path: &str, fault: TopologyFault, mistakes: &Mistakes) {
             add(format!("redundancies[{at}].at_least"), at_least.to_string(), &format!("1 to {members}"));
         }
     }
-}
-
-/// The canonical bytes: equal topologies give equal bytes, and [`decode`] gives the topology back.
-#[must_use]
-pub fn encode(topology: &Topology) -> Vec<u8> {
-    let cis: Vec<Value> = topology.cis().iter().map(ci_json).collect();
-    let relationships: Vec<Value> = topology.relationships().iter().map(relationship_json).collect();
-    let redundancies: Vec<Value> = topology.redundancies().iter().map(redundancy_json).collect();
-    json!({ "cis": cis, "relationships": relationships, "redundancies": redundancies }).to_string().into_bytes()
-}
-
-fn ci_json(ci: &Ci) -> Value {
-    let Ci { id, kind, name, aliases, labels, owner, criticality } = ci;
-    json!({
-        "id": id.as_str(), "kind": kind, "name": name, "aliases": aliases, "labels": labels, "owner": owner,
-        "criticality": criticality.as_str(),
-    })
-}
-
-fn relationship_json(relationship: &Relationship) -> Value {
-    let Relationship { from, to, kind, redundancy } = relationship;
-    let mut fields = Map::new();
-    fields.insert("from".into(), from.as_str().into());
-    fields.insert("to".into(), to.as_str().into());
-    fields.insert("kind".into(), kind.as_str().into());
-    if let Some(name) = redundancy {
-        fields.insert("redundancy".into(), name.as_str().into());
-    }
-    Value::Object(fields)
-}
-
-fn redundancy_json(redundancy: &Redundancy) -> Value {
-    let Redundancy { ci, name, at_least } = redundancy;
-    json!({ "ci": ci.as_str(), "name": name, "at_least": at_least })
 }
 
 /// The SHA-256 of an artefact's bytes.

@@ -133,6 +133,10 @@ pub struct BlastJson {
     pub services: Vec<ServiceJson>,
     /// True when there may be more.
     pub partial: bool,
+    /// How many of the relationships that this rests on are stale.
+    pub stale_relationships: u64,
+    /// When the longest unseen of those was last seen.
+    pub oldest_seen: Option<Time>,
 }
 
 /// A service in a blast radius.
@@ -337,8 +341,14 @@ pub fn timeline_json(entry: &TimelineEntry) -> TimelineJson {
 /// A blast radius.
 #[must_use]
 pub fn blast_json(blast: &BlastRadius) -> BlastJson {
-    let BlastRadius { cis, services, partial } = blast;
-    BlastJson { cis: *cis, services: services.iter().map(|service| service_json(service)).collect(), partial: *partial }
+    let BlastRadius { cis, services, partial, stale_relationships, oldest_seen } = blast;
+    BlastJson {
+        cis: *cis,
+        services: services.iter().map(|service| service_json(service)).collect(),
+        partial: *partial,
+        stale_relationships: *stale_relationships,
+        oldest_seen: oldest_seen.map(Time::from),
+    }
 }
 
 /// A probable cause.

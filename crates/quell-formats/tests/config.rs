@@ -24,7 +24,7 @@ data_dir: /var/lib/quell
 rules_dir: rules
 pipelines_dir: pipelines
 retention: {age: 1d12h, bytes: 512MiB}
-intake: {waiting_records: 10, waiting_bytes: 1MiB, body_bytes: 1000, decoded_bytes: 2KiB}
+intake: {waiting_records: 10, waiting_bytes: 1MiB, body_bytes: 1000, decoded_bytes: 2KiB, topology_bytes: 1GiB}
 sinks:
   - {name: chat, url: https://hooks.example.net/a?b=c, secret_file: /etc/quell/chat}
   - {name: pager, url: 'http://127.0.0.1:9000/', secret_env: PAGER_SECRET}
@@ -36,6 +36,7 @@ history: {age: 30d}
     assert_eq!(config.retention.age, Duration::from_secs(36 * 3600));
     assert_eq!(config.retention.bytes, 512 << 20);
     assert_eq!((config.intake.waiting_records, config.intake.decoded_bytes), (10, 2048));
+    assert_eq!(config.intake.topology_bytes, 1 << 30);
     assert_eq!(config.sinks[0].secret, Secret::File("/etc/quell/chat".into()));
     assert_eq!(config.sinks[1].secret, Secret::Env("PAGER_SECRET".into()));
     assert_eq!(config.egress[0], Destination::Host { name: "hooks.example.net".into(), port: 443 });
@@ -66,7 +67,7 @@ egress: {allow: [everything]}
             "quell.yaml: retention.age: found 7; allowed: a duration, as 30s, 5m, 1h30m or 7d",
             "quell.yaml: intake.waiting_records: found 0; allowed: a whole number of 1 or more",
             "quell.yaml: intake.speed: found an unknown key; allowed: waiting_records, waiting_bytes, body_bytes, \
-             decoded_bytes",
+             decoded_bytes, topology_bytes",
             "quell.yaml: sinks[0].name: found \"Chat\"; allowed: a name no other sink has: 1 to 64 lower-case \
              letters, digits, - and _",
             "quell.yaml: sinks[0].url: found \"ftp://x\"; allowed: a URL, as https://host/path, without credentials",

@@ -1,7 +1,7 @@
 //! The topology file: read, written back to the byte, and every mistake at once.
 
 use proptest::prelude::*;
-use quell_domain::Criticality;
+use quell_domain::{Criticality, Lifecycle, Timestamp};
 use quell_formats::mistake::Mistake;
 use quell_formats::topology::{decode, digest, encode};
 
@@ -38,6 +38,27 @@ fn reads_with_defaults_and_writes_canonically() {
 }
 
 #[test]
+fn freshness_and_life_are_read_and_written() {
+    let text = br#"{"cis":[{"aliases":[],"criticality":"medium","id":"a","kind":"host","labels":{},"lifecycle":"retired","name":"a","owner":null,"source":"netbox"},{"aliases":[],"criticality":"medium","id":"b","kind":"host","labels":{},"name":"b","owner":null}],"redundancies":[],"relationships":[{"from":"a","kind":"calls","last_seen":"2026-01-31T12:00:00Z","source":"spans","to":"b","ttl":"1d"}]}"#;
+    let topology = decode(text).expect("sound");
+    assert_eq!(topology.cis()[0].lifecycle, Lifecycle::Retired);
+    assert_eq!(topology.relationships()[0].last_seen, Timestamp::parse_rfc3339("2026-01-31T12:00:00Z"));
+    assert_eq!(String::from_utf8(encode(&topology)).expect("text"), String::from_utf8_lossy(text));
+    let wrong = br#"{"cis":[{"id":"a","kind":"host","lifecycle":"dead"}],
+        "relationships":[{"from":"a","to":"a","last_seen":"yesterday","ttl":"soon","source":""}]}"#;
+    let texts: Vec<String> = decode(wrong).expect_err("four").iter().map(Mistake::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "cis[0].lifecycle: found \"dead\"; allowed: one of planned, active, retired",
+            "relationships[0].last_seen: found \"yesterday\"; allowed: an instant, as 2026-01-31T12:00:00Z",
+            "relationships[0].ttl: found \"soon\"; allowed: a duration, as 30s, 5m, 1h30m or 7d",
+            "relationships[0].source: found \"\"; allowed: a text",
+        ]
+    );
+}
+
+#[test]
 fn nothing_is_an_estate_too() {
     assert_eq!(encode(&decode(b"{}").expect("empty")), br#"{"cis":[],"redundancies":[],"relationships":[]}"#);
 }
@@ -57,7 +78,7 @@ fn all_mistakes_at_once() {
         texts,
         [
             "cis[0].criticality: found \"urgent\"; allowed: one of low, medium, high, critical",
-            "cis[0].colour: found an unknown key; allowed: id, kind, name, aliases, labels, owner, criticality",
+            "cis[0].colour: found an unknown key; allowed: id, kind, name, aliases, labels, owner, criticality, lifecycle, source",
             "cis[1].id: found nothing; allowed: a text that no other CI has",
             "cis[2].labels.n: found 5; allowed: a text",
             "cis[3]: found 7; allowed: an object",

@@ -78,6 +78,8 @@ fn incident() -> Incident {
                 .into(),
             ],
             partial: false,
+            stale_relationships: 1,
+            oldest_seen: Some(AT),
         },
         review_at: None,
         transitions: 2,
@@ -122,7 +124,7 @@ fn an_incident_has_the_agreed_shape() {
         "alerts": [alert("firing", None), alert("ended", Some("2026-01-01T00:00:01.5Z"))],
         "causes": [{"ci": "db", "score": 0.666667, "evidence": [reason]}],
         "blast_radius": {
-            "cis": 5, "partial": false,
+            "cis": 5, "partial": false, "stale_relationships": 1, "oldest_seen": at,
             "services": [{"ci": "shop", "name": "The shop", "criticality": "critical", "owner": "team-shop"}],
         },
         "timeline": [

@@ -61,6 +61,9 @@ impl Store for Outbox {
     fn artefact(&self, _: ArtefactKind, _: Digest) -> Answer<'_, Option<Vec<u8>>> {
         none()
     }
+    fn versions(&self, _: Shard, _: ArtefactKind, _: Timestamp, _: u32) -> Answer<'_, Vec<quell_store::Version>> {
+        none()
+    }
     fn position(&self, _: Shard) -> Answer<'_, (Positions, Checkpoint)> {
         none()
     }

@@ -106,19 +106,18 @@ impl Draft {
         labels: &[(&str, &str)],
     ) {
         self.cis.push(Ci {
-            id: CiId::new(id),
-            kind: kind.into(),
-            name: id.into(),
             aliases: aliases.iter().map(ToString::to_string).collect(),
             labels: labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             owner: Some(owner.into()),
             criticality,
+            ..Ci::new(id, kind)
         });
     }
 
     fn on(&mut self, from: &str, to: &str, kind: &str, redundancy: Option<&str>) {
         let (from, to) = (CiId::new(from), CiId::new(to));
-        self.relationships.push(Relationship { from, to, kind: kind.into(), redundancy: redundancy.map(Into::into) });
+        self.relationships
+            .push(Relationship { redundancy: redundancy.map(Into::into), ..Relationship::new(from, to, kind) });
     }
 
     fn any_of(&mut self, ci: &str, name: &str, at_least: u32, of: &[String], kind: &str) {

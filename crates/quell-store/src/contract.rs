@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use quell_domain::{
-    Alert, AlertId, ArtefactKind, Digest, Feedback, Fingerprint, Incident, IncidentId, IncidentState, Notice, Position,
-    Shard, TimelineEntry, Timestamp,
+    Activation, Alert, AlertId, ArtefactKind, Digest, Feedback, Fingerprint, Incident, IncidentId, IncidentState,
+    Notice, Position, Shard, TimelineEntry, Timestamp,
 };
 use quell_engine::{Checkpoint, Effects, Fold, Parked, Snapshot};
 
@@ -35,8 +35,21 @@ pub struct Commit<'a> {
     pub checkpoint: Checkpoint,
     /// What to remember. Of several versions of a row only the last is written.
     pub effects: &'a Effects,
+    /// Artefacts that came into force since the last commit.
+    pub activations: &'a [Version],
     /// Repeats folded since the last flush, when this commit flushes; then `folded` becomes `applied`.
     pub flush: Option<Flush<'a>>,
+}
+
+/// An artefact that came into force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Version {
+    /// The record that put it in force.
+    pub position: Position,
+    /// When.
+    pub at: Timestamp,
+    /// What it is.
+    pub activation: Activation,
 }
 
 /// The alerts touched by repeats since the last flush.
@@ -221,6 +234,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// The bytes of an artefact.
     fn artefact(&self, kind: ArtefactKind, digest: Digest) -> Answer<'_, Option<Vec<u8>>>;
+
+    /// Artefacts of a kind that came into force at or before an instant, the last one first, at most `limit`: the first
+    /// of them was in force then.
+    fn versions(&self, shard: Shard, kind: ArtefactKind, at: Timestamp, limit: u32) -> Answer<'_, Vec<Version>>;
 
     /// Positions and checkpoint of a shard, as committed.
     fn position(&self, shard: Shard) -> Answer<'_, (Positions, Checkpoint)>;

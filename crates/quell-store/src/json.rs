@@ -162,26 +162,33 @@ struct StoredBlast {
     cis: u64,
     services: Vec<(String, String, u8, Option<String>)>,
     partial: bool,
+    /// How many relationships were stale, and when the longest unseen was last seen; missing in older rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stale: Option<(u64, Option<i64>)>,
 }
 
 /// Writes a blast radius.
 pub(crate) fn write_blast(blast: &BlastRadius) -> String {
-    let BlastRadius { cis, services, partial } = blast;
+    let BlastRadius { cis, services, partial, stale_relationships, oldest_seen } = blast;
+    let stale = (*stale_relationships, oldest_seen.map(Timestamp::micros));
     let service = |service: &Arc<ServiceAtRisk>| {
         let ServiceAtRisk { ci, name, criticality, owner } = &**service;
         (ci.as_str().to_owned(), name.clone(), *criticality as u8, owner.clone())
     };
-    write(&StoredBlast { cis: *cis, services: services.iter().map(service).collect(), partial: *partial })
+    let services = services.iter().map(service).collect();
+    write(&StoredBlast { cis: *cis, services, partial: *partial, stale: Some(stale).filter(|stale| stale.0 > 0) })
 }
 
 /// Reads a blast radius back.
 pub(crate) fn read_blast(text: &str) -> Result<BlastRadius, String> {
-    let StoredBlast { cis, services, partial } = read(text)?;
+    let StoredBlast { cis, services, partial, stale } = read(text)?;
     let service = |(ci, name, criticality, owner): (String, String, u8, Option<String>)| {
         let criticality = Criticality::ALL.into_iter().find(|known| *known as u8 == criticality);
         let criticality = criticality.ok_or_else(|| "a criticality is unknown".to_owned())?;
         Ok(Arc::new(ServiceAtRisk { ci: CiId::new(&ci), name, criticality, owner }))
     };
     let services = services.into_iter().map(service).collect::<Result<_, String>>()?;
-    Ok(BlastRadius { cis, services, partial })
+    let (stale_relationships, oldest_seen) = stale.unwrap_or_default();
+    let oldest_seen = oldest_seen.map(Timestamp::from_micros);
+    Ok(BlastRadius { cis, services, partial, stale_relationships, oldest_seen })
 }

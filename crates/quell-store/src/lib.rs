@@ -10,6 +10,6 @@ pub mod sqlite;
 
 pub use contract::{
     AlertQuery, Change, Commit, Committed, Delivery, Flush, IncidentDetail, IncidentQuery, Page, Positions, RELATED,
-    Restored, Store, StoreError,
+    Restored, Store, StoreError, Version,
 };
 pub use sqlite::SqliteStore;

@@ -6,11 +6,11 @@ mod support;
 use std::time::Duration;
 
 use quell_domain::{
-    AlertState, ArtefactKind, CiId, Digest, Feedback, Incident, IncidentState, Labels, Outcome, Party, Position, Said,
-    Severity, Shard, Source, Standing, Verdict,
+    Activation, AlertState, ArtefactKind, CiId, Digest, Feedback, Incident, IncidentState, Labels, Outcome, Party,
+    Position, Said, Severity, Shard, Source, Standing, Timestamp, Verdict,
 };
 use quell_engine::{AlertChange, Effects, Parked};
-use quell_store::{AlertQuery, IncidentQuery, Positions, Store, StoreError};
+use quell_store::{AlertQuery, IncidentQuery, Positions, Store, StoreError, Version};
 use support::*;
 
 const SHARD: Shard = Shard::FIRST;
@@ -354,6 +354,31 @@ async fn an_incident_names_those_that_were_merged_into_it_and_split_off(store: &
     assert_eq!((detail.merged, detail.incident.merged_into), (vec![], Some(incident_id(1))));
 }
 
+async fn versions_say_what_was_in_force_when(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let version = |position, seconds, kind| Version {
+        position: Position(position),
+        at: Timestamp::from_seconds(seconds),
+        activation: Activation { kind, digest: Digest([u8::try_from(position).expect("small"); 32]) },
+    };
+    let (topology, rules) = (ArtefactKind::Topology, ArtefactKind::Rules);
+    let [a, b, c, other] =
+        [version(1, 10, topology), version(2, 20, topology), version(3, 20, topology), version(4, 15, rules)];
+    writer.activations = vec![a, b, other];
+    writer.commit(Effects::default()).await;
+    // Decided again after a crash: nothing is told twice.
+    writer.activations = vec![b, c];
+    writer.commit(Effects::default()).await;
+    let at = |kind, seconds, limit| store.versions(SHARD, kind, Timestamp::from_seconds(seconds), limit);
+    assert_eq!(at(topology, 9, 9).await.expect("read"), []);
+    assert_eq!(at(topology, 10, 9).await.expect("read"), [a]);
+    assert_eq!(at(topology, 99, 9).await.expect("read"), [c, b, a]);
+    assert_eq!(at(topology, 20, 1).await.expect("read"), [c]);
+    assert_eq!(at(rules, 99, 9).await.expect("read"), [other]);
+    let elsewhere = Shard { tenant: 0, number: 9 };
+    assert_eq!(store.versions(elsewhere, topology, Timestamp::MAX, 9).await.expect("read"), []);
+}
+
 async fn shards_do_not_see_each_other(store: &dyn Store) {
     let (mut writer, _) = Writer::take_over(store).await;
     let effects = Effects { alerts: vec![put(alert(1))], incidents: vec![incident(1)], ..Effects::default() };
@@ -412,6 +437,7 @@ contract!(
         artefacts_are_kept_by_digest,
         what_people_said_is_kept_and_only_what_counts_is_restored,
         an_incident_names_those_that_were_merged_into_it_and_split_off,
+        versions_say_what_was_in_force_when,
         shards_do_not_see_each_other,
     ]
 );
@@ -437,6 +463,26 @@ mod sqlite_only {
         let (mut writer, _) = Writer::take_over(&store).await;
         writer.commit(many()).await;
         assert_eq!(restored(&store).await.snapshot.alerts.len(), 1_999);
+    }
+
+    #[tokio::test]
+    async fn a_store_of_the_first_schema_knows_what_was_in_force_last() {
+        let dir = Dir::new();
+        std::fs::write(dir.file(), "").expect("an empty file");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.file());
+        let mut file = sqlx::ConnectOptions::connect(&options).await.expect("opens");
+        sqlx::raw_sql(include_str!("../src/sqlite/schema.sql")).execute(&mut file).await.expect("the first schema");
+        let row = "INSERT INTO shards VALUES (0, 0, 1, 9, 9, 0, 0, 1700000000000000, 0, 0, zeroblob(32), NULL)";
+        sqlx::raw_sql(row).execute(&mut file).await.expect("a shard");
+        sqlx::raw_sql("PRAGMA user_version = 1").execute(&mut file).await.expect("written");
+        sqlx::Connection::close(file).await.expect("closed");
+        let store = SqliteStore::open(&dir.file()).await.expect("brought up to date");
+        let activation = Activation { kind: ArtefactKind::Topology, digest: Digest([0; 32]) };
+        let version = Version { position: Position(9), at: Timestamp::from_seconds(1_700_000_000), activation };
+        let found = store.versions(SHARD, ArtefactKind::Topology, Timestamp::MAX, 9).await.expect("read");
+        assert_eq!(found, [version]);
+        assert_eq!(store.versions(SHARD, ArtefactKind::Rules, Timestamp::MAX, 9).await.expect("read"), []);
+        store.close().await;
     }
 
     #[tokio::test]
@@ -466,7 +512,7 @@ mod sqlite_only {
         sqlx::query("PRAGMA user_version = 99").execute(&mut file).await.expect("written");
         sqlx::Connection::close(file).await.expect("closed");
         let error = SqliteStore::open(&dir.file()).await.expect_err("too new");
-        assert!(matches!(error, StoreError::TooNew { found: 99, known: 4 }), "{error}");
+        assert!(matches!(error, StoreError::TooNew { found: 99, known: 5 }), "{error}");
     }
 
     #[tokio::test]

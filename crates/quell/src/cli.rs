@@ -9,7 +9,8 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::{check, demo, replay, serve, settings};
+use crate::import::Import;
+use crate::{check, demo, hygiene, import, replay, serve, settings};
 
 /// Turns alert storms into the few incidents that matter.
 #[derive(Debug, Parser)]
@@ -72,6 +73,26 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+    /// List what should be put right so that alerts find their CIs.
+    Hygiene {
+        /// The running quell: http://127.0.0.1:9099.
+        #[arg(long)]
+        url: String,
+        /// Items of each list, 1 to 1000.
+        #[arg(long, default_value_t = 20)]
+        list: u32,
+    },
+    /// Take over what another system knows.
+    Import {
+        #[command(subcommand)]
+        what: What,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// CIs and relationships.
+    Topology(Import),
 }
 
 /// Runs the program.
@@ -117,6 +138,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 replayed.records, disposed.received, disposed.deduplicated, disposed.rejected, replayed.incidents
             );
         }
+        Command::Hygiene { url, list } => print!("{}", runtime()?.block_on(hygiene::run(&url, list))?),
+        Command::Import { what: What::Topology(asked) } => print!("{}", runtime()?.block_on(import::run(&asked))?),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use quell_domain::{Input, Moment, Position, Shard};
 use quell_engine::{Disposed, Effects, Engine, Fold};
-use quell_store::{Commit, Flush, Store, StoreError};
+use quell_store::{Commit, Flush, Store, StoreError, Version};
 
 use crate::artefacts::Shelf;
 use crate::gauges::Gauges;
@@ -31,6 +31,8 @@ pub(crate) struct Desk {
     /// The last command that was applied.
     pub(crate) commands: Position,
     pub(crate) pending: Effects,
+    /// Artefacts that came into force since the last commit.
+    pub(crate) activated: Vec<Version>,
     /// Something must be committed even when no row changed: an artefact came into force.
     pub(crate) forced: bool,
     pub(crate) folds: Vec<Fold>,
@@ -52,6 +54,11 @@ impl Desk {
         self.forced |= matches!(input, Input::Outage { .. });
         let effects = self.engine.on_input(moment, input);
         self.pending.absorb(effects);
+        if let &Input::Activate(activation) = input
+            && self.engine.checkpoint().artefact(activation.kind) == Some(activation.digest)
+        {
+            self.activated.push(Version { position: moment.position, at: moment.received_at, activation });
+        }
     }
 
     /// Applies one command.
@@ -88,6 +95,7 @@ impl Desk {
                 commands: self.commands,
                 checkpoint: self.engine.checkpoint(),
                 effects: &self.pending,
+                activations: &self.activated,
                 flush: flush.then_some(Flush { folds: &self.folds }),
             };
             let started = std::time::Instant::now();
@@ -106,6 +114,7 @@ impl Desk {
             }
         };
         self.published.store_away(false);
+        self.activated.clear();
         if flush {
             self.folds.clear();
             self.folded = self.engine.position();

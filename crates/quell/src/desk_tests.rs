@@ -79,6 +79,7 @@ impl Store for Flaky {
     pass_on! {
         take_over(shard: Shard) -> Restored;
         artefact(kind: ArtefactKind, digest: Digest) -> Option<Vec<u8>>;
+        versions(shard: Shard, kind: ArtefactKind, at: Timestamp, limit: u32) -> Vec<quell_store::Version>;
         position(shard: Shard) -> (Positions, Checkpoint);
         incidents(shard: Shard, query: IncidentQuery) -> Page<Incident, IncidentId>;
         incident(shard: Shard, id: IncidentId, alerts: u32) -> Option<IncidentDetail>;
@@ -115,6 +116,7 @@ async fn desk(name: &str, failure: Failure, failures: u32) -> Desk {
         sinks: vec!["pager".to_owned()],
         commands: Position::START,
         pending: quell_engine::Effects::default(),
+        activated: Vec::new(),
         forced: false,
         folds: Vec::new(),
         folded: Position::START,

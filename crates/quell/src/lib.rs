@@ -11,6 +11,8 @@ mod desk;
 #[cfg(test)]
 mod desk_tests;
 mod gauges;
+mod hygiene;
+mod import;
 mod intake;
 mod keeper;
 mod live;

@@ -167,6 +167,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
         commands: positions.commands,
         pending: quell_engine::Effects::default(),
+        activated: Vec::new(),
         forced: true,
         folds: Vec::new(),
         folded: positions.folded,
@@ -186,7 +187,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let limits = ApiLimits {
         encoded_bytes: config.intake.body_bytes,
         decoded_bytes: config.intake.decoded_bytes,
-        ..ApiLimits::default()
+        ..topology_limits(config.intake.topology_bytes)
     };
     let api = Api {
         intake: Arc::clone(&door) as Arc<dyn quell_api::ports::Intake>,
@@ -312,4 +313,16 @@ fn egress(config: &Config) -> anyhow::Result<EgressPolicy> {
     let entries: Vec<String> = config.egress.iter().map(entry).collect();
     EgressPolicy::parse(&entries)
         .map_err(|errors| anyhow::anyhow!(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+}
+
+/// A larger topology may take more of the bodies' room, and longer: half a minute for each 64 MiB.
+fn topology_limits(bytes: usize) -> ApiLimits {
+    let usual = ApiLimits::default();
+    let times = u32::try_from(bytes.div_ceil(usual.topology_bytes)).unwrap_or(u32::MAX);
+    ApiLimits {
+        topology_bytes: bytes,
+        bodies_bytes: usual.bodies_bytes.max(bytes.saturating_mul(2)),
+        topology_patience: usual.topology_patience.saturating_mul(times),
+        ..usual
+    }
 }

@@ -28,7 +28,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "quell-formats",
         ours: &["quell-engine", "quell-cmdb", "quell-domain"],
-        foreign: Some(&["serde", "serde-saphyr", "serde_json", "sha2", "thiserror"]),
+        foreign: Some(&["csv", "serde", "serde-saphyr", "serde_json", "sha2", "thiserror"]),
     },
     Room { name: "quell-log", ours: &["quell-domain"], foreign: None },
     Room { name: "quell-store", ours: &["quell-engine", "quell-domain"], foreign: None },

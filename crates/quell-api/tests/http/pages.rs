@@ -8,8 +8,11 @@ use crate::script::{NASTY, Script, ask, get};
 
 #[tokio::test]
 async fn nothing_from_outside_becomes_markup() {
-    let script = Script::new().set(|state| state.incidents = vec![incident()]);
-    for path in ["/", "/incidents/INC-7"] {
+    let script = Script::new().set(|state| {
+        state.incidents = vec![incident()];
+        state.alerts = vec![crate::script::unbound(3)];
+    });
+    for path in ["/", "/incidents/INC-7", "/hygiene"] {
         let page = get(&script.router(), path).await;
         assert_eq!(page.status, StatusCode::OK);
         assert!(!page.text.contains("<script>alert"), "{path}: {}", page.text);
@@ -52,7 +55,7 @@ async fn pages_carry_the_headers_that_lock_them_down() {
 #[tokio::test]
 async fn pages_have_one_heading_landmarks_and_labelled_fields() {
     let script = Script::new().set(|state| state.incidents = vec![incident()]);
-    for path in ["/", "/?state=resolved", "/incidents/INC-7", "/incidents/INC-8"] {
+    for path in ["/", "/hygiene", "/?state=resolved", "/incidents/INC-7", "/incidents/INC-8"] {
         let page = get(&script.router(), path).await.text;
         assert_eq!(page.matches("<h1>").count(), 1, "{path}");
         for part in ["<html lang=\"en\">", "<main id=\"main\"", "href=\"#main\"", "<nav aria-label=", "<footer>"] {
@@ -61,6 +64,18 @@ async fn pages_have_one_heading_landmarks_and_labelled_fields() {
         let (inputs, labels) = (page.matches("<input").count(), page.matches("<label>").count());
         assert_eq!(inputs, labels, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_blast_radius_on_stale_relationships_says_so() {
+    let script = Script::new().set(|state| state.incidents = vec![incident()]);
+    let page = get(&script.router(), "/incidents/INC-7").await.text;
+    assert!(page.contains("2 relationships, one of them last seen <time"), "{page}");
+    assert!(page.contains(">40 days ago</time>"), "{page}");
+    let mut one = incident();
+    one.incident.blast_radius.stale_relationships = 1;
+    let page = get(&script.set(|state| state.incidents = vec![one]).router(), "/incidents/INC-7").await.text;
+    assert!(page.contains("This rests on a relationship last seen <time"), "{page}");
 }
 
 #[tokio::test]

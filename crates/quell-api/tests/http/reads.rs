@@ -3,12 +3,14 @@
 use axum::http::{Method, StatusCode};
 use quell_api::ApiLimits;
 use quell_api::ports::{Health, Received, Refusal};
-use quell_domain::{AlertState, CommandKind, IncidentState, Position, Source, Verdict};
+use quell_domain::{
+    Activation, AlertState, ArtefactKind, CommandKind, Digest, IncidentState, Position, Source, Timestamp, Verdict,
+};
 use quell_engine::Parked;
 use quell_formats::alertmanager::decode_api;
 use serde_json::{Value, json};
 
-use crate::script::{NOW, Script, alert, ask, get, incident, post};
+use crate::script::{NOW, Script, alert, ask, get, incident, post, unbound};
 
 const TOPOLOGY: &str = r#"{"cis":[{"id":"shop","kind":"service","name":"Shop"},{"id":"db","kind":"database","name":"DB"}],
     "relationships":[{"from":"shop","to":"db","kind":"depends_on"}]}"#;
@@ -146,6 +148,72 @@ async fn a_topology_is_put_read_and_asked() {
     let impact = get(&router, "/api/v1/impact?ci=db").await.json();
     conforms("ImpactOfCi", &impact);
     assert_eq!(impact["ci"], "db");
+}
+
+#[tokio::test]
+async fn a_past_instant_is_answered_with_the_topology_of_then() {
+    let (old, new) = (TOPOLOGY, TOPOLOGY.replace("\"db\"", "\"database\""));
+    let version = |digest, seconds| quell_store::Version {
+        position: Position(3),
+        at: Timestamp::from_seconds(seconds),
+        activation: Activation { kind: ArtefactKind::Topology, digest: Digest([digest; 32]) },
+    };
+    let script = Script::new().set(|state| {
+        // The one in force now has the digest 7; 1 cannot be read any more.
+        state.versions = vec![version(1, 500), version(2, 1_000), version(7, 2_000)];
+        state.artefacts.insert(Digest([2; 32]), old.as_bytes().to_vec());
+    });
+    let router = script.router();
+    ask(&router, Method::PUT, "/api/v1/topology", &[], new).await;
+    let at = |seconds: i64| Timestamp::from_seconds(seconds).to_string();
+    for (path, status, ci) in [
+        (format!("/api/v1/impact?ci=db&at={}", at(1_500)), 200, "db"),
+        (format!("/api/v1/impact?ci=db&at={}", at(1_000)), 200, "db"),
+        (format!("/api/v1/impact?ci=database&at={}", at(2_000)), 200, "database"),
+        ("/api/v1/impact?ci=database".to_owned(), 200, "database"),
+        (format!("/api/v1/impact?ci=db&at={}", at(2_000)), 404, ""),
+        (format!("/api/v1/impact?ci=db&at={}", at(499)), 404, ""),
+        (format!("/api/v1/impact?ci=db&at={}", at(500)), 500, ""),
+        ("/api/v1/impact?ci=db&at=yesterday".to_owned(), 400, ""),
+    ] {
+        let answer = get(&router, &path).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        assert_eq!(answer.json()["ci"].as_str().unwrap_or_default(), ci, "{path}");
+    }
+    let then = get(&router, &format!("/api/v1/topology?at={}", at(1_500))).await;
+    assert_eq!(then.header("etag"), format!("\"{}\"", Digest([2; 32])));
+    assert_eq!(then.json()["cis"][0]["id"], "db");
+    let versions = get(&router, &format!("/api/v1/topology/versions?at={}", at(1_500))).await.json();
+    conforms("TopologyVersions", &versions);
+    assert_eq!(versions["items"][0], json!({"digest": Digest([2; 32]).to_string(), "since": at(1_000), "position": 3}));
+    assert_eq!(versions["items"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn hygiene_lists_what_should_be_put_right() {
+    let estate = r#"{"cis":[{"id":"old","kind":"host","lifecycle":"retired","owner":"a"},{"id":"x","kind":"host","aliases":["10.0.0.1"]},
+        {"id":"y","kind":"host","owner":"a","aliases":["10.0.0.1"]}],
+        "relationships":[{"from":"x","to":"y","last_seen":"2020-01-01T00:00:00Z"},{"from":"y","to":"x"}]}"#;
+    let mut about_old = alert(1, None);
+    about_old.binding.as_mut().expect("bound").ci = quell_domain::CiId::new("old");
+    let script = Script::new().set(|state| state.alerts = vec![unbound(4), unbound(3), alert(2, None), about_old]);
+    let router = script.router();
+    ask(&router, Method::PUT, "/api/v1/topology", &[], estate).await;
+    let found = get(&router, "/api/v1/hygiene?limit=1").await.json();
+    conforms("Hygiene", &found);
+    assert_eq!((&found["unbound_alerts"], &found["unbound"]["total"]), (&json!(2), &json!(1)));
+    let unbound = &found["unbound"]["first"][0];
+    assert_eq!((&unbound["alerts"], &unbound["label"]), (&json!(2), &json!("host")));
+    assert_eq!(found["retired_that_alert"]["first"][0]["ci"], "old");
+    assert_eq!(found["duplicates"]["first"], json!([{"name": "10.0.0.1", "cis": ["x", "y"], "count": 2}]));
+    assert_eq!(found["ownerless"], json!({"total": 1, "first": ["x"]}));
+    assert_eq!(found["stale_relationships"]["first"][0]["last_seen"], "2020-01-01T00:00:00Z");
+    let page = get(&router, "/hygiene").await.text;
+    for words in
+        ["Alerts bound to no CI: 2", "Retired CIs that alert: 1", "Names of several CIs: 1", "Stale relationships: 1"]
+    {
+        assert!(page.contains(words), "{words}: {page}");
+    }
 }
 
 #[tokio::test]

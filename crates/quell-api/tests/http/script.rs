@@ -22,6 +22,7 @@ use quell_engine::{Checkpoint, Parked};
 use quell_store::contract::Answer;
 use quell_store::{
     AlertQuery, Change, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions, Restored, Store,
+    Version,
 };
 use serde_json::Value;
 use tokio::sync::broadcast;
@@ -44,6 +45,8 @@ pub(crate) struct State {
     pub(crate) changes: Vec<Change>,
     pub(crate) health: Health,
     pub(crate) graph: Arc<Graph>,
+    pub(crate) versions: Vec<Version>,
+    pub(crate) artefacts: BTreeMap<Digest, Vec<u8>>,
 }
 
 /// The ports and the store.
@@ -164,8 +167,16 @@ impl Store for Script {
         unreachable!("the HTTP side never writes")
     }
 
-    fn artefact(&self, _: ArtefactKind, _: Digest) -> Answer<'_, Option<Vec<u8>>> {
-        now(None)
+    fn artefact(&self, _: ArtefactKind, digest: Digest) -> Answer<'_, Option<Vec<u8>>> {
+        now(self.get(|state| state.artefacts.get(&digest).cloned()))
+    }
+
+    fn versions(&self, _: Shard, _: ArtefactKind, at: Timestamp, limit: u32) -> Answer<'_, Vec<Version>> {
+        let earlier = |state: &State| state.versions.iter().filter(|version| version.at <= at).copied().collect();
+        let mut versions: Vec<Version> = self.get(earlier);
+        versions.sort_by_key(|version| std::cmp::Reverse(version.at));
+        versions.truncate(limit as usize);
+        now(versions)
     }
 
     fn position(&self, _: Shard) -> Answer<'_, (Positions, Checkpoint)> {
@@ -320,7 +331,13 @@ pub(crate) fn incident(number: u64, state: IncidentState) -> IncidentDetail {
         alerts: 1,
         firing: 1,
         causes: vec![Cause { ci: CiId::new(NASTY), score: 0.75, evidence: vec![why()] }],
-        blast_radius: BlastRadius { cis: 3, services: vec![service.into()], partial: true },
+        blast_radius: BlastRadius {
+            cis: 3,
+            services: vec![service.into()],
+            partial: true,
+            stale_relationships: 2,
+            oldest_seen: Some(NOW - Duration::from_secs(40 * 86_400)),
+        },
         review_at: None,
         transitions: 1,
         merged_into: None,
@@ -332,6 +349,12 @@ pub(crate) fn incident(number: u64, state: IncidentState) -> IncidentDetail {
     };
     let timeline = vec![TimelineEntry { incident: id, at: NOW, actor: NASTY.into(), reason: why() }];
     IncidentDetail { alerts: vec![alert(number, Some(id))], timeline, ..IncidentDetail::bare(incident) }
+}
+
+/// An alert that no CI was found for.
+pub(crate) fn unbound(number: u64) -> Alert {
+    let why = Reason::new("ambiguous", "label {label}={value} is the name of several").text("label", "host");
+    Alert { binding: None, unbound: Some(why.text("value", NASTY)), ..alert(number, None) }
 }
 
 pub(crate) fn alert(number: u64, incident: Option<IncidentId>) -> Alert {

@@ -64,15 +64,7 @@ pub(crate) fn topology(text: &str) -> Topology {
     let mut declare = |word: &str| {
         let stars = word.len() - word.trim_start_matches('*').len();
         let id = word.trim_start_matches('*');
-        let ci = cis.entry(id.to_owned()).or_insert_with(|| Ci {
-            id: CiId::new(id),
-            kind: "host".into(),
-            name: id.to_owned(),
-            aliases: vec![],
-            labels: BTreeMap::new(),
-            owner: None,
-            criticality: Criticality::Medium,
-        });
+        let ci = cis.entry(id.to_owned()).or_insert_with(|| Ci::new(id, "host"));
         if stars > 0 {
             ci.kind = "service".into();
             ci.criticality = if stars > 1 { Criticality::Critical } else { Criticality::Medium };
@@ -86,7 +78,7 @@ pub(crate) fn topology(text: &str) -> Topology {
         };
         let (to, redundancy) = to.split_once('/').map_or((to, None), |(to, name)| (to, Some(name.to_owned())));
         let (from, to) = (declare(from), declare(to));
-        relationships.push(Relationship { from, to, kind: "depends_on".into(), redundancy });
+        relationships.push(Relationship { redundancy, ..Relationship::new(from, to, "depends_on") });
     }
     Topology::new(cis.into_values().collect(), relationships, Vec::<Redundancy>::new()).expect("a sound topology")
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use quell_domain::{Ci, CiId, Criticality, Digest, Redundancy, Relationship, Timestamp, Topology, TopologyFault};
+use quell_domain::{Ci, CiId, Digest, Redundancy, Relationship, Timestamp, Topology, TopologyFault};
 use serde::Deserialize;
 
 /// Why a folder cannot be scored.
@@ -284,10 +284,8 @@ impl Map {
         }
         found.retain(|(from, to, ..)| from != to);
         let relationships = found.iter().map(|&(from, to, kind, instance)| Relationship {
-            from: CiId::new(from),
-            to: CiId::new(to),
-            kind: kind.to_owned(),
             redundancy: instance.then(|| "instances".to_owned()),
+            ..Relationship::new(CiId::new(from), CiId::new(to), kind)
         });
         let redundancies =
             of_service.keys().map(|ci| Redundancy { ci: CiId::new(ci), name: "instances".into(), at_least: 1 });
@@ -302,15 +300,7 @@ impl Map {
 
 fn ci(node: &Node) -> Ci {
     let kind = node.kind.to_lowercase();
-    Ci {
-        id: CiId::new(&node.id),
-        kind: if kind == "service_instance" { "instance".to_owned() } else { kind },
-        name: node.id.clone(),
-        aliases: Vec::new(),
-        labels: BTreeMap::new(),
-        owner: None,
-        criticality: Criticality::Medium,
-    }
+    Ci::new(&node.id, if kind == "service_instance" { "instance" } else { &kind })
 }
 
 #[cfg(test)]

@@ -183,10 +183,8 @@ impl Estate {
                 groups.entry((link.from, name)).or_insert((at_least, 0)).1 += 1;
             }
             relationships.push(Relationship {
-                from: self.id(link.from),
-                to: self.id(to),
-                kind: link.word.to_owned(),
                 redundancy: link.group.map(|(name, _)| name.to_owned()),
+                ..Relationship::new(self.id(link.from), self.id(to), link.word)
             });
         }
         let redundancy = |((ci, name), (at_least, known)): ((usize, &str), (u32, u32))| Redundancy {
@@ -214,13 +212,11 @@ impl Estate {
             _ => Criticality::Medium,
         };
         Ci {
-            id: self.id(at),
-            kind: part.kind.word().to_owned(),
-            name: part.id.clone(),
             aliases: vec![format!("{}.example.net", part.id), address(at)],
             labels,
             owner: Some(format!("team-{}", part.domain)),
             criticality,
+            ..Ci::new(&part.id, part.kind.word())
         }
     }
 }

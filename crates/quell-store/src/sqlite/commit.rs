@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use quell_domain::{Alert, ArtefactKind, Incident, Shard, Timestamp};
+use quell_domain::{Activation, Alert, ArtefactKind, Incident, Shard, Timestamp};
 use quell_engine::{AlertChange, Checkpoint, Effects, Fold};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
@@ -12,7 +12,7 @@ use super::error::fault;
 use super::outbox;
 use super::rows::{ALERT_COLUMNS, INCIDENT_COLUMNS, VERDICTS, bind_alert, bind_fold, bind_incident, number};
 use super::statement::{number_set, pieces, write_rows};
-use crate::contract::{Change, Commit, Committed, Flush, StoreError};
+use crate::contract::{Change, Commit, Committed, Flush, StoreError, Version};
 use crate::{json, said};
 
 const COMMIT: &str = "commit";
@@ -74,6 +74,7 @@ pub(super) async fn write(
     write_alerts(connection, shard, alerts).await?;
     let changes = write_incidents(connection, shard, &incidents, first_change).await?;
     write_history(connection, shard, commit.effects).await?;
+    write_activations(connection, shard, commit.activations).await?;
     outbox::add(connection, shard, notices, sinks).await?;
     if let Some(Flush { folds }) = commit.flush {
         write_folds(connection, shard, folds).await?;
@@ -94,7 +95,7 @@ pub(super) async fn write(
 /// Moves the shard's positions if the epoch is still ours; returns the number of the first change. The first statement
 /// of the transaction: a writer that lost the shard does no work and leaves no trace.
 async fn claim(connection: &mut SqliteConnection, commit: &Commit<'_>, changes: usize) -> Result<u64, StoreError> {
-    let Commit { shard, epoch, applied, commands, checkpoint, effects: _, flush } = commit;
+    let Commit { shard, epoch, applied, commands, checkpoint, effects: _, activations: _, flush } = commit;
     let Checkpoint { now, last_alert, last_incident, topology: _, rules: _, learned: _ } = *checkpoint;
     let digest = |kind| checkpoint.artefact(kind).map(|digest| digest.0.to_vec());
     let sql = "UPDATE shards SET applied = ?1, commands = ?2, folded = iif(?3, ?1, folded), engine_now = ?4, \
@@ -255,6 +256,22 @@ async fn write_history(connection: &mut SqliteConnection, shard: Shard, effects:
         query.bind(actor.clone()).bind(*standing as i32).bind(said::write_said(said))
     })
     .await
+}
+
+/// Writes what came into force; a record decided again after a restart changes nothing.
+async fn write_activations(
+    connection: &mut SqliteConnection,
+    shard: Shard,
+    activations: &[Version],
+) -> Result<(), StoreError> {
+    for Version { position, at, activation: Activation { kind, digest } } in activations {
+        let sql =
+            "INSERT OR REPLACE INTO activations (tenant, shard, kind, at, position, digest) VALUES (?, ?, ?, ?, ?, ?)";
+        let query = sqlx::query(sql).bind(shard.tenant).bind(shard.number).bind(*kind as u8).bind(at.micros());
+        let query = query.bind(position.0.cast_signed()).bind(digest.0.to_vec());
+        query.execute(&mut *connection).await.map_err(fault(COMMIT))?;
+    }
+    Ok(())
 }
 
 /// Writes what repeats changed: the narrow part of every alert, and the text of those that said something new.

@@ -26,7 +26,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::contract::{
     AlertQuery, Answer, Change, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions, Restored,
-    Store, StoreError,
+    Store, StoreError, Version,
 };
 use error::fault;
 
@@ -200,6 +200,10 @@ impl Store for SqliteStore {
                 .await
                 .map_err(fault("artefact"))
         })
+    }
+
+    fn versions(&self, shard: Shard, kind: ArtefactKind, at: Timestamp, limit: u32) -> Answer<'_, Vec<Version>> {
+        Box::pin(read::versions(&self.inner.readers, shard, kind, at, limit))
     }
 
     fn position(&self, shard: Shard) -> Answer<'_, (Positions, Checkpoint)> {

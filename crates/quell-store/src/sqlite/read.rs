@@ -2,8 +2,8 @@
 
 use futures::TryStreamExt as _;
 use quell_domain::{
-    Alert, AlertId, AlertState, Digest, Feedback, Fingerprint, Incident, IncidentId, Outcome, Position, Shard, Source,
-    Standing, TimelineEntry, Timestamp,
+    Activation, Alert, AlertId, AlertState, ArtefactKind, Digest, Feedback, Fingerprint, Incident, IncidentId, Outcome,
+    Position, Shard, Source, Standing, TimelineEntry, Timestamp,
 };
 use quell_engine::{Checkpoint, Parked, Snapshot};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -14,7 +14,7 @@ use super::rows::{
     Cells, SELECT_ALERTS, SELECT_INCIDENTS, VERDICTS, by_order, number, read_alert, read_incident, read_state,
 };
 use crate::contract::{
-    AlertQuery, Change, IncidentDetail, IncidentQuery, Page, Positions, RELATED, Restored, StoreError,
+    AlertQuery, Change, IncidentDetail, IncidentQuery, Page, Positions, RELATED, Restored, StoreError, Version,
 };
 use crate::{json, said};
 
@@ -194,6 +194,29 @@ pub(super) async fn episodes(
 }
 
 const SELECT_PARKED: &str = "SELECT position, ordinal, item, source, received_at, reason, raw FROM parked";
+
+/// See [`crate::Store::versions`].
+pub(super) async fn versions(
+    readers: &SqlitePool,
+    shard: Shard,
+    kind: ArtefactKind,
+    at: Timestamp,
+    limit: u32,
+) -> Result<Vec<Version>, StoreError> {
+    const VERSIONS: &str = "versions";
+    let mut sql = within("SELECT position, at, digest FROM activations", shard, "");
+    sql.push(" AND kind = ").push_bind(kind as u8).push(" AND at <= ").push_bind(at.micros());
+    sql.push(" ORDER BY at DESC, position DESC LIMIT ").push_bind(limit);
+    let read = |row: &SqliteRow| {
+        let mut row = Cells::new(VERSIONS, "activation", row);
+        let position = Position(row.unsigned()?);
+        row.id = position.0;
+        let at = row.time()?;
+        let digest = digest(&mut row)?.ok_or_else(|| row.wrong("there is no digest"))?;
+        Ok(Version { position, at, activation: Activation { kind, digest } })
+    };
+    collect(sql.build(), readers, VERSIONS, read).await
+}
 
 /// See [`crate::Store::parked_of`].
 pub(super) async fn parked_of(

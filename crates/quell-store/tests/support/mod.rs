@@ -112,7 +112,13 @@ pub(crate) fn incident(number: u64) -> Incident {
         alerts: 5,
         firing: 4,
         causes: vec![cause("db-1", 0.9), cause("switch-1", 1.0 / 3.0)],
-        blast_radius: BlastRadius { cis: 12, services: vec![service.into()], partial: true },
+        blast_radius: BlastRadius {
+            cis: 12,
+            services: vec![service.into()],
+            partial: true,
+            stale_relationships: 2,
+            oldest_seen: Some(Timestamp::from_seconds(1_690_000_000)),
+        },
         review_at: Some(at(14)),
         transitions: 6,
         merged_into: Some(incident_id(70)),
@@ -197,6 +203,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) epoch: u64,
     pub(crate) applied: u64,
     pub(crate) sinks: Vec<String>,
+    /// Written with the next commit.
+    pub(crate) activations: Vec<quell_store::Version>,
 }
 
 impl<'a> Writer<'a> {
@@ -204,7 +212,7 @@ impl<'a> Writer<'a> {
         let restored = store.take_over(Shard::FIRST).await.expect("taken over");
         let applied = restored.positions.applied.0;
         let sinks = vec!["one".to_owned(), "two".to_owned()];
-        (Writer { store, epoch: restored.epoch, applied, sinks }, restored)
+        (Writer { store, epoch: restored.epoch, applied, sinks, activations: vec![] }, restored)
     }
 
     pub(crate) async fn try_commit(
@@ -219,9 +227,11 @@ impl<'a> Writer<'a> {
             commands: Position(3),
             checkpoint: checkpoint(),
             effects: &effects,
+            activations: &self.activations,
             flush: folds.map(|folds| Flush { folds }),
         };
         let committed = self.store.commit(commit, &self.sinks).await?;
+        self.activations.clear();
         self.applied += 10;
         Ok(committed)
     }
