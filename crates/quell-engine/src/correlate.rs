@@ -15,8 +15,8 @@ use quell_domain::{Incident, Reason, Timestamp};
 use crate::settings::Correlation;
 use crate::suspects::{Place, Shared};
 
-/// While something is wrong with a CI, the next thing wrong with it is the same trouble, however late: at least so many
-/// more alerts a second are expected there.
+/// While something is wrong with a CI, the next thing wrong with it is the same trouble, however late, and so is an alert
+/// that comes back: at least so many more alerts a second are expected there.
 const LASTING: f64 = 1.0 / 1800.0;
 
 /// An incident that a new alert could join.
@@ -36,16 +36,16 @@ fn freshness(rules: &Correlation, last_fired_at: Timestamp, now: Timestamp) -> O
 }
 
 /// Weighs an incident with a shared suspect against `chance`, the alerts a second that this CI raises for a trouble of
-/// its own, and whether an alert of the incident fires there; `None` below the threshold.
+/// its own; `lasts` says that an alert of the incident fires there, or that it is the same alert again. `None` below the threshold.
 pub(crate) fn weigh(
     threshold: f64,
     graph: &Graph,
     shared: &Shared,
-    (incident, firing): (&Incident, bool),
+    (incident, lasts): (&Incident, bool),
     at: Timestamp,
     chance: f64,
 ) -> Option<Candidate> {
-    let lasting = if firing { LASTING } else { 0.0 };
+    let lasting = if lasts { LASTING } else { 0.0 };
     let expected = shared.expected.max(lasting);
     let score = probability(expected, chance);
     (score >= threshold).then(|| {

@@ -76,7 +76,8 @@ impl Engine {
         let candidates = shared.iter().filter_map(|shared| {
             let live = self.incidents.get(&shared.incident).filter(|live| live.takes_alerts())?;
             let firing = live.is_open() && live.cis.get(&ci).is_some_and(|&firing| firing > 0);
-            correlate::weigh(rules.threshold, &self.graph, shared, (&live.row, firing), at, chance)
+            let lasts = firing || self.earlier_in(shared.incident, slot) > 0;
+            correlate::weigh(rules.threshold, &self.graph, shared, (&live.row, lasts), at, chance)
         });
         correlate::best(candidates.collect())
     }

@@ -301,7 +301,10 @@ fn expected(suspect: &Suspect, (own, via): (f64, f64), weight: &Weight, sum: Sum
     let others = weight.fan_in + 1.0;
     let power = 1.0 - 1.0 / sum.cis.max(1.0);
     let plausible = if sum.best > 0.0 { (weight.fit() / sum.best).min(1.0).powf(power) } else { 1.0 };
-    if suspect.hops == 0 {
+    if let Place::Part(_) = suspect.place {
+        // Two alerts in one part are no storm yet: what no relationship shows takes several to be believed.
+        via / others * plausible * power * suspect.strength
+    } else if suspect.hops == 0 {
         own.max(via / others.sqrt() * plausible)
     } else {
         (own / others.sqrt() + via / others) * plausible * suspect.strength
