@@ -15,6 +15,6 @@ mod fixture;
 
 pub use blast::{Blast, Dependent};
 pub use graph::{CiIx, Graph, Scratch};
-pub use names::{BindBy, Found};
+pub use names::{BindBy, Found, Word};
 pub use parts::Parts;
 pub use reach::Reach;

@@ -129,9 +129,9 @@ pub enum AlertState {
 pub struct Binding {
     /// The CI.
     pub ci: CiId,
-    /// How sure the binding is, 0 to 1 (the binding step's own confidence, from the pipelines).
+    /// How sure the binding is, 0 to 1: the weight of its strongest evidence.
     pub confidence: f64,
-    /// By what it was bound.
+    /// By what it was bound, what else speaks for it, and which CIs came after it.
     pub reason: Reason,
 }
 

@@ -38,7 +38,8 @@ pub struct Pipeline {
     pub source: Source,
     /// How severity is read from labels.
     pub severity: SeverityMap,
-    /// How alerts are bound to CIs: the steps are tried in order, the first that finds exactly one CI wins.
+    /// How alerts are bound to CIs: what each step finds is evidence, and of about equal evidence that of the earlier
+    /// step counts.
     pub bind: Vec<BindStep>,
 }
 
@@ -66,11 +67,11 @@ impl SeverityMap {
 pub enum BindStep {
     /// The value of one of these labels is looked up; see [`BindBy`].
     Label {
-        /// Label names, tried in order.
+        /// Label names.
         labels: Vec<String>,
-        /// As what the value is looked up, tried in order.
+        /// As what the value is looked up: the first way that finds exactly one CI counts.
         by: Vec<BindBy>,
-        /// How sure such a binding is, 0 to 1.
+        /// How much a word that fits exactly one CI weighs, 0 to 1.
         confidence: f64,
     },
     /// A CI all of whose labels the alert carries; of several, the one with the most labels.
