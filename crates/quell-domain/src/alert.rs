@@ -158,9 +158,9 @@ pub struct Alert {
     pub binding: Option<Binding>,
     /// Why it is unbound, when it is.
     pub unbound: Option<Reason>,
-    /// The incident it belongs to; `None` only for a stale one.
+    /// The incident it belongs to; `None` for a stale one, and for one that a rule suppresses or holds back.
     pub incident: Option<IncidentId>,
-    /// Why it belongs there.
+    /// Why it belongs there, or to none.
     pub membership: Option<Reason>,
     /// The earliest start its sender gave.
     pub starts_at: Timestamp,

@@ -11,6 +11,8 @@ use quell_domain::{
 };
 
 use crate::effects::Fold;
+use crate::rules::Matched;
+use crate::symptoms::SymptomIx;
 
 /// Where an episode lies in [`Alerts`]; free for another once it is removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -47,6 +49,9 @@ pub(crate) struct Entry {
     pub(crate) said: bool,
     /// An expiry deadline stands in the heap at this time or earlier.
     pub(crate) deadline: Option<Timestamp>,
+    /// What the rules in force say of it.
+    pub(crate) matched: Matched,
+    pub(crate) symptom: Option<SymptomIx>,
 }
 
 impl Entry {
@@ -134,6 +139,8 @@ impl Entry {
             dirty: false,
             said: false,
             deadline: None,
+            matched: Matched::default(),
+            symptom: None,
         }
     }
 

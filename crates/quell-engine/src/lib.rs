@@ -23,8 +23,12 @@ mod operator;
 mod place;
 mod pulse;
 mod receive;
+mod ruled;
+pub mod rules;
 pub mod settings;
 mod suspects;
+pub mod symptoms;
+mod threshold;
 mod verdicts;
 mod wave;
 

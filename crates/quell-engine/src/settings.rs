@@ -8,6 +8,8 @@ use std::time::Duration;
 pub use quell_cmdb::BindBy;
 use quell_domain::{Impact, Labels, Priority, Severity, Source, Urgency};
 
+use crate::rules::Rules;
+
 /// Everything an operator can set that changes decisions. One immutable artefact, activated on the log.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Settings {
@@ -21,6 +23,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Impact × urgency → priority.
     pub priorities: PriorityMatrix,
+    /// The operator's own rules, and what alerts' names say.
+    pub rules: Rules,
 }
 
 impl Settings {
