@@ -162,6 +162,9 @@ pub struct Alert {
     pub incident: Option<IncidentId>,
     /// Why it belongs there, or to none.
     pub membership: Option<Reason>,
+    /// The alert of the same incident that it repeats in other words: the same fault, seen by another monitor. A twin is
+    /// not counted among an incident's alerts.
+    pub twin_of: Option<AlertId>,
     /// The earliest start its sender gave.
     pub starts_at: Timestamp,
     /// Firing: when it expires, if it does. Ended: when it ended.

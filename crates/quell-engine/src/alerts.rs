@@ -52,6 +52,8 @@ pub(crate) struct Entry {
     /// What the rules in force say of it.
     pub(crate) matched: Matched,
     pub(crate) symptom: Option<SymptomIx>,
+    /// The alert that it repeats in other words.
+    pub(crate) twin_of: Option<AlertId>,
 }
 
 impl Entry {
@@ -70,6 +72,7 @@ impl Entry {
             unbound: None,
             incident: self.incident.map(|number| IncidentId { shard, number }),
             membership: None,
+            twin_of: self.twin_of,
             starts_at: self.starts_at,
             ends_at: self.ends_at,
             ending: self.ending,
@@ -100,6 +103,7 @@ impl Entry {
             unbound: _,
             incident,
             membership: _,
+            twin_of,
             starts_at,
             ends_at,
             ending,
@@ -141,7 +145,13 @@ impl Entry {
             deadline: None,
             matched: Matched::default(),
             symptom: None,
+            twin_of,
         }
+    }
+
+    /// How many alerts of an incident it counts for: a twin for none.
+    pub(crate) fn counts(&self) -> u64 {
+        u64::from(self.twin_of.is_none())
     }
 
     /// What a person would call it.

@@ -293,6 +293,7 @@ impl Engine {
         // Either of the others decides what alerts are bound to and how they are looked up.
         if kind != ArtefactKind::Learned {
             self.rebind();
+            self.find_twins_again();
             self.reseat(moment);
         }
     }

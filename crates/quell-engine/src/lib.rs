@@ -29,6 +29,7 @@ pub mod settings;
 mod suspects;
 pub mod symptoms;
 mod threshold;
+mod twins;
 mod verdicts;
 mod wave;
 

@@ -219,8 +219,9 @@ impl Engine {
         self.link(number, slot);
         let entry = self.alerts.get(slot);
         let (started_at, firing) = (entry.starts_at.min(now), entry.state == AlertState::Firing);
+        let counts = entry.counts();
         let row = &mut self.live(number).row;
-        row.alerts += 1;
+        row.alerts += counts;
         row.firing += u64::from(firing);
         row.started_at = row.started_at.min(started_at);
         row.last_fired_at = now;

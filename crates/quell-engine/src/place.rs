@@ -38,6 +38,10 @@ impl Engine {
     pub(crate) fn seat(&mut self, moment: Moment, ordinal: u32, slot: Slot, given: &mut Given) -> bool {
         let candidate = match self.ruled(slot) {
             Ruled::Join(candidate) => Some(candidate),
+            Ruled::Twin(of, candidate) => {
+                self.alerts.get_mut(slot).twin_of = Some(of);
+                Some(candidate)
+            }
             Ruled::Apart => None,
             Ruled::Free => self.candidate(slot),
         };

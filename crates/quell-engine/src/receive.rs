@@ -316,6 +316,7 @@ impl Engine {
             deadline: None,
             matched: Matched::default(),
             symptom: None,
+            twin_of: None,
         }
     }
 
@@ -456,6 +457,7 @@ impl Engine {
             deadline: None,
             matched: Matched::default(),
             symptom: None,
+            twin_of: None,
         });
         self.schedule_expiry(slot);
         let unbound = quell_domain::Reason::new("own", "raised by {actor} itself").text("actor", QUELL);

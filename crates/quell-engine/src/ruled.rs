@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::receive::OVERFLOW;
 use crate::rules::RuleIx;
 use crate::symptoms::SymptomIx;
+use crate::twins::sight_key;
 
 /// Alerts in hand by what they have in common, each group in the order in which they came.
 #[derive(Debug, Default)]
@@ -50,6 +51,8 @@ pub(crate) struct Marks {
     pub(crate) passed: Keyed,
     /// In no incident: the same.
     pub(crate) held: Keyed,
+    /// In an incident: by CI and class of symptom.
+    pub(crate) seen: Keyed,
 }
 
 /// What the rules say of where an alert belongs.
@@ -57,6 +60,8 @@ pub(crate) struct Marks {
 pub(crate) enum Ruled {
     /// To this incident.
     Join(Candidate),
+    /// To the incident of this alert, which it repeats in other words.
+    Twin(AlertId, Candidate),
     /// To none that there is.
     Apart,
     /// Nothing.
@@ -122,6 +127,9 @@ impl Engine {
                 }
             }
             (Some(_), _) => {
+                if let Some(key) = sight_key(entry) {
+                    act(&mut marks.seen, key, entry.id);
+                }
                 if let Some(key) = entry.matched.threshold.and_then(threshold) {
                     act(&mut marks.passed, key, entry.id);
                 }
@@ -141,7 +149,7 @@ impl Engine {
         match joined {
             Some(candidate) => Ruled::Join(candidate),
             None if entry.matched.apart => Ruled::Apart,
-            None => Ruled::Free,
+            None => self.as_twin(slot).map_or(Ruled::Free, |(of, candidate)| Ruled::Twin(of, candidate)),
         }
     }
 

@@ -186,7 +186,12 @@ fn check_membership(seed: u64, ledger: &Ledger) {
     for (id, incident) in &ledger.incidents {
         let alerts = members.get(id).map_or(&[][..], Vec::as_slice);
         let firing = alerts.iter().filter(|alert| alert.state == AlertState::Firing).count() as u64;
-        assert_eq!((incident.alerts, incident.firing), (alerts.len() as u64, firing), "INV-2, seed {seed}, {id}");
+        let counted = alerts.iter().filter(|alert| alert.twin_of.is_none()).count() as u64;
+        assert_eq!((incident.alerts, incident.firing), (counted, firing), "INV-2, seed {seed}, {id}");
+        for twin in alerts.iter().filter_map(|alert| alert.twin_of) {
+            let other = alerts.iter().find(|alert| alert.id == twin).expect("the twin is in the same incident");
+            assert_eq!(other.twin_of, None, "seed {seed}: {id} has a twin of a twin");
+        }
         assert!(incident.state == IncidentState::Resolved || firing > 0, "seed {seed}: {id} is open without an alert");
         let closed = incident.state == IncidentState::Resolved && alerts.is_empty();
         assert!(incident.merged_into.is_none() || closed, "INV-2, seed {seed}: {id} is merged and has alerts");
@@ -245,7 +250,7 @@ fn inv_1_and_2_every_item_is_disposed_of_once_and_every_alert_is_in_one_incident
     for code in ["merged", "merged_into", "unmerged", "split", "wrong_cause", "unjudged"] {
         assert!(codes.get(code).is_some_and(|&times| times > 50), "{code} is hardly tried: {codes:?}");
     }
-    for code in ["suppressed", "held", "threshold", "threshold_passed", "rule"] {
+    for code in ["suppressed", "held", "threshold", "threshold_passed", "rule", "same_symptom"] {
         assert!(reasons.get(code).is_some_and(|&count| count > SEEDS / 10), "too few are {code}: {reasons:?}");
     }
     assert!(episodes > 10 * usize::try_from(SEEDS).expect("small"), "the storms are too quiet to prove anything");
