@@ -486,7 +486,7 @@ mod sqlite_only {
         sqlx::query("PRAGMA user_version = 99").execute(&mut file).await.expect("written");
         sqlx::Connection::close(file).await.expect("closed");
         let error = SqliteStore::open(&dir.file()).await.expect_err("too new");
-        assert!(matches!(error, StoreError::TooNew { found: 99, known: 4 }), "{error}");
+        assert!(matches!(error, StoreError::TooNew { found: 99, known: 5 }), "{error}");
     }
 
     #[tokio::test]
