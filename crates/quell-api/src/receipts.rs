@@ -42,6 +42,7 @@ pub(crate) enum Fate {
     Deduplicated,
     Resolved,
     Stale,
+    Suppressed,
     Overflowed,
     Rejected,
     Waiting,
@@ -55,6 +56,7 @@ impl Fate {
             Fate::Deduplicated => "deduplicated",
             Fate::Resolved => "resolved",
             Fate::Stale => "stale",
+            Fate::Suppressed => "suppressed",
             Fate::Overflowed => "overflowed",
             Fate::Rejected => "rejected",
             Fate::Waiting => "waiting",
@@ -140,7 +142,11 @@ fn judge<'a>(
 ) -> (Fate, Option<&'a Alert>) {
     let own = rows.iter().find(|row| (row.opened_position, row.opened_ordinal) == (position, ordinal));
     if let Some(row) = own {
-        let fate = if row.incident.is_some() { Fate::Correlated } else { Fate::Stale };
+        let fate = match (row.incident, row.state) {
+            (Some(_), _) => Fate::Correlated,
+            (None, AlertState::Stale) => Fate::Stale,
+            (None, _) => Fate::Suppressed,
+        };
         return (fate, Some(row));
     }
     let before = |row: &&Alert| (row.opened_position, row.opened_ordinal) < (position, ordinal);
@@ -172,6 +178,7 @@ fn sentence(fate: Fate, row: Option<&Alert>) -> String {
     match (fate, row) {
         (Fate::Opened, _) => why.unwrap_or_else(|| "it opened an incident".into()),
         (Fate::Correlated, _) => why.unwrap_or_else(|| "it joined an incident".into()),
+        (Fate::Suppressed, _) => why.unwrap_or_else(|| "it belongs to no incident".into()),
         (Fate::Deduplicated, Some(row)) => format!("the same alert as {}, received {} times", row.id, row.count),
         (Fate::Resolved, Some(row)) => format!("it ended alert {}", row.id),
         (Fate::Stale, Some(row)) => format!("alert {} was already over", row.id),

@@ -21,6 +21,6 @@ pub use difference::{Change, Changes, Difference, FieldChange};
 pub use graph::{CiIx, Graph, Scratch};
 pub use hygiene::{Duplicate, Hygiene, Part};
 pub use merge::{Merged, merge};
-pub use names::{BindBy, Found};
+pub use names::{BindBy, Found, Word};
 pub use parts::Parts;
 pub use reach::Reach;

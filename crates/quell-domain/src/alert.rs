@@ -129,9 +129,9 @@ pub enum AlertState {
 pub struct Binding {
     /// The CI.
     pub ci: CiId,
-    /// How sure the binding is, 0 to 1 (the binding step's own confidence, from the pipelines).
+    /// How sure the binding is, 0 to 1: the weight of its strongest evidence.
     pub confidence: f64,
-    /// By what it was bound.
+    /// By what it was bound, what else speaks for it, and which CIs came after it.
     pub reason: Reason,
 }
 
@@ -158,10 +158,13 @@ pub struct Alert {
     pub binding: Option<Binding>,
     /// Why it is unbound, when it is.
     pub unbound: Option<Reason>,
-    /// The incident it belongs to; `None` only for a stale one.
+    /// The incident it belongs to; `None` for a stale one, and for one that a rule suppresses or holds back.
     pub incident: Option<IncidentId>,
-    /// Why it belongs there.
+    /// Why it belongs there, or to none.
     pub membership: Option<Reason>,
+    /// The alert of the same incident that it repeats in other words: the same fault, seen by another monitor. A twin is
+    /// not counted among an incident's alerts.
+    pub twin_of: Option<AlertId>,
     /// The earliest start its sender gave.
     pub starts_at: Timestamp,
     /// Firing: when it expires, if it does. Ended: when it ended.

@@ -11,6 +11,8 @@ use quell_domain::{
 };
 
 use crate::effects::Fold;
+use crate::rules::Matched;
+use crate::symptoms::SymptomIx;
 
 /// Where an episode lies in [`Alerts`]; free for another once it is removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -47,6 +49,11 @@ pub(crate) struct Entry {
     pub(crate) said: bool,
     /// An expiry deadline stands in the heap at this time or earlier.
     pub(crate) deadline: Option<Timestamp>,
+    /// What the rules in force say of it.
+    pub(crate) matched: Matched,
+    pub(crate) symptom: Option<SymptomIx>,
+    /// The alert that it repeats in other words.
+    pub(crate) twin_of: Option<AlertId>,
 }
 
 impl Entry {
@@ -65,6 +72,7 @@ impl Entry {
             unbound: None,
             incident: self.incident.map(|number| IncidentId { shard, number }),
             membership: None,
+            twin_of: self.twin_of,
             starts_at: self.starts_at,
             ends_at: self.ends_at,
             ending: self.ending,
@@ -95,6 +103,7 @@ impl Entry {
             unbound: _,
             incident,
             membership: _,
+            twin_of,
             starts_at,
             ends_at,
             ending,
@@ -134,7 +143,15 @@ impl Entry {
             dirty: false,
             said: false,
             deadline: None,
+            matched: Matched::default(),
+            symptom: None,
+            twin_of,
         }
+    }
+
+    /// How many alerts of an incident it counts for: a twin for none.
+    pub(crate) fn counts(&self) -> u64 {
+        u64::from(self.twin_of.is_none())
     }
 
     /// What a person would call it.

@@ -19,6 +19,8 @@ pub enum DeadlineReason {
     IncidentReview,
     /// A resolved incident will not reopen any more.
     IncidentLetGo,
+    /// An ended alert of no incident does not count any more.
+    UnplacedLetGo,
 }
 
 /// One entry: the subject is an alert's or incident's number.

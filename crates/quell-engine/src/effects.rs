@@ -68,6 +68,8 @@ pub enum AlertChange {
     Put(Box<Alert>),
     /// The engine lets go of a stale one: its row may be deleted.
     Forget(AlertId),
+    /// The engine lets go of an ended one that belongs to no incident: its row is history.
+    LetGo(AlertId),
 }
 
 /// What repeats changed of an alert since its row was last written.
@@ -125,7 +127,7 @@ pub struct Disposed {
     pub resolved: u64,
     /// A resolve of nothing, or of something already over.
     pub stale: u64,
-    /// Muted by a silence, a window or an inhibition.
+    /// Of no incident by a rule: suppressed, or held back until there are enough of them.
     pub suppressed: u64,
     /// Over a limit: counted into the overflow alert.
     pub overflowed: u64,

@@ -19,8 +19,10 @@ use crate::heard::Heard;
 use crate::history::History;
 use crate::learn::Learned;
 use crate::lifecycle::{Given, Live};
+use crate::ruled::Marks;
 use crate::settings::Settings;
 use crate::suspects::Suspects;
+use crate::symptoms::Seen;
 
 /// An artefact, read and ready to be put in force.
 #[derive(Clone, Debug)]
@@ -50,6 +52,9 @@ pub struct Engine {
     /// Incidents of unbound alerts, by a hash of the label values they are grouped by.
     pub(crate) unbound: HashMap<u64, BTreeSet<u64>, BuildHasherDefault<DefaultHasher>>,
     pub(crate) suspects: Suspects,
+    /// By what alerts of one rule find each other.
+    pub(crate) marks: Marks,
+    pub(crate) seen: Seen,
     pub(crate) scratch: Scratch,
     pub(crate) deadlines: Deadlines,
     /// What operators said, and what follows from it.
@@ -96,6 +101,8 @@ impl Engine {
             open: 0,
             unbound: HashMap::default(),
             suspects: Suspects::default(),
+            marks: Marks::default(),
+            seen: Seen::default(),
             scratch: Scratch::default(),
             deadlines: Deadlines::default(),
             heard: Heard::default(),
@@ -156,7 +163,7 @@ impl Engine {
             }
             Input::Activate(activation) => {
                 self.advance(moment);
-                self.activate(activation.kind, activation.digest);
+                self.activate(moment, activation.kind, activation.digest);
             }
         }
         self.finish()
@@ -255,6 +262,7 @@ impl Engine {
                 DeadlineReason::StaleForgotten => self.forget_stale(subject),
                 DeadlineReason::IncidentReview => self.review_due(at, subject),
                 DeadlineReason::IncidentLetGo => self.let_go_due(at, subject),
+                DeadlineReason::UnplacedLetGo => self.let_go_of_unplaced(at, subject),
             }
         }
     }
@@ -274,7 +282,7 @@ impl Engine {
         }
     }
 
-    fn activate(&mut self, kind: ArtefactKind, digest: Digest) {
+    fn activate(&mut self, moment: Moment, kind: ArtefactKind, digest: Digest) {
         let Some(artefact) = self.shelf.remove(&digest) else { return };
         match kind {
             ArtefactKind::Topology => self.checkpoint.topology = Some(digest),
@@ -285,6 +293,8 @@ impl Engine {
         // Either of the others decides what alerts are bound to and how they are looked up.
         if kind != ArtefactKind::Learned {
             self.rebind();
+            self.find_twins_again();
+            self.reseat(moment);
         }
     }
 

@@ -28,6 +28,7 @@ pub struct Ledger {
     /// How many notices there were.
     pub notices: u64,
     forgotten: BTreeSet<IncidentId>,
+    let_go: BTreeSet<AlertId>,
 }
 
 impl Ledger {
@@ -39,6 +40,9 @@ impl Ledger {
                 AlertChange::Put(row) => self.put(*row),
                 AlertChange::Forget(id) => {
                     self.alerts.remove(&id);
+                }
+                AlertChange::LetGo(id) => {
+                    self.let_go.insert(id);
                 }
             }
         }
@@ -91,7 +95,8 @@ impl Ledger {
     #[must_use]
     pub fn snapshot(&self, checkpoint: Checkpoint) -> Snapshot {
         let gone = |id: &IncidentId| self.forgotten.contains(id);
-        let alerts = self.alerts.values().filter(|alert| !alert.incident.as_ref().is_some_and(gone)).cloned().collect();
+        let kept = |alert: &&Alert| !alert.incident.as_ref().is_some_and(gone) && !self.let_go.contains(&alert.id);
+        let alerts = self.alerts.values().filter(kept).cloned().collect();
         let incidents = self.incidents.values().filter(|incident| !gone(&incident.id)).cloned().collect();
         let in_force = |said: &&Feedback| said.standing == Standing::InForce;
         let feedback = self.feedback.values().filter(in_force).cloned().collect();

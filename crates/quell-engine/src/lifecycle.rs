@@ -118,8 +118,12 @@ impl Engine {
 
     /// Opens an incident for an alert that nothing in hand explains.
     pub(crate) fn open(&mut self, moment: Moment, slot: Slot) {
-        let entry = self.alerts.get(slot);
-        let (ordinal, started_at) = (entry.opened_ordinal, entry.starts_at);
+        self.open_as(moment, self.alerts.get(slot).opened_ordinal, slot);
+    }
+
+    /// The same where the alert is not an item of this record.
+    pub(crate) fn open_as(&mut self, moment: Moment, ordinal: u32, slot: Slot) {
+        let started_at = self.alerts.get(slot).starts_at;
         let now = self.now();
         let number = self.born(moment.position, ordinal, now, started_at.min(now));
         let name = self.alerts.get(slot).name().to_owned();
@@ -222,8 +226,9 @@ impl Engine {
         self.link(number, slot);
         let entry = self.alerts.get(slot);
         let (started_at, firing) = (entry.starts_at.min(now), entry.state == AlertState::Firing);
+        let counts = entry.counts();
         let row = &mut self.live(number).row;
-        row.alerts += 1;
+        row.alerts += counts;
         row.firing += u64::from(firing);
         row.started_at = row.started_at.min(started_at);
         row.last_fired_at = now;
@@ -232,8 +237,11 @@ impl Engine {
     /// Puts an alert into its incident's look-ups, and the incident's claims on suspects.
     pub(crate) fn link(&mut self, number: u64, slot: Slot) {
         let entry = self.alerts.get(slot);
-        let (id, ci, began_at, firing) = (entry.id, entry.ci, entry.began_at, entry.state == AlertState::Firing);
-        let key = if ci.is_none() { self.unbound_key(entry) } else { None };
+        // What is to stay apart is found by no other alert.
+        let apart = entry.matched.apart;
+        let (id, ci, began_at) = (entry.id, entry.ci.filter(|_| !apart), entry.began_at);
+        let firing = entry.state == AlertState::Firing;
+        let key = if entry.ci.is_none() && !apart { self.unbound_key(entry) } else { None };
         let earlier = self.earlier_in(number, slot);
         let live = self.live(number);
         live.members.insert(id, slot);
@@ -276,7 +284,7 @@ impl Engine {
     /// What an incident claims for an alert that ended counts little, until it fires again.
     fn turn_claims(&mut self, number: u64, slot: Slot, fires: bool) {
         let entry = self.alerts.get(slot);
-        let (at, Some(member)) = (entry.began_at, entry.ci) else { return };
+        let (at, Some(member)) = (entry.began_at, entry.ci.filter(|_| !entry.matched.apart)) else { return };
         if let Some(firing) = self.live(number).cis.get_mut(&member) {
             *firing = if fires { *firing + 1 } else { firing.saturating_sub(1) };
         }
@@ -356,6 +364,7 @@ impl Engine {
         let mut promoted = Vec::new();
         for &slot in live.members.values() {
             self.leave_unbound(number, slot);
+            self.unmark(slot);
             promoted.extend(self.alerts.remove(slot));
         }
         self.mark_promoted(promoted);
@@ -395,7 +404,7 @@ impl Engine {
     }
 
     /// Episodes that are their fingerprint's latest again take no repeats from before this record: their rows say so.
-    fn mark_promoted(&mut self, promoted: impl IntoIterator<Item = AlertId>) {
+    pub(crate) fn mark_promoted(&mut self, promoted: impl IntoIterator<Item = AlertId>) {
         for id in promoted {
             if let Some(slot) = self.alerts.find(id) {
                 self.touch_alert(slot, Given::default());
@@ -405,6 +414,7 @@ impl Engine {
 
     /// Puts a restored alert back into its incident, and its deadline in place.
     pub(crate) fn rejoin(&mut self, slot: Slot) {
+        self.read_rules(slot);
         let entry = self.alerts.get(slot);
         let (id, state) = (entry.id.0, entry.state);
         match state {
@@ -413,9 +423,10 @@ impl Engine {
                 let at = entry.last_seen + self.settings.lifecycle.tombstone;
                 self.deadlines.add(at, DeadlineReason::StaleForgotten, id);
             }
-            AlertState::Ended => {}
+            AlertState::Ended => self.let_go_later(slot),
         }
         self.relink(slot);
+        self.mark(slot);
     }
 
     /// Puts an alert that was bound anew back into its incident's look-ups.

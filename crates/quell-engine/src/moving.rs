@@ -54,8 +54,10 @@ impl Engine {
                 self.put_in(to, slot);
                 self.touch_alert(slot, Given { membership: Some(reason.clone()), ..Given::default() });
             }
+            self.part_twins(from);
             self.touch_incident(from);
         }
+        self.part_twins(to);
         self.touch_incident(to);
     }
 
@@ -64,10 +66,10 @@ impl Engine {
         for &slot in slots {
             self.leave_unbound(from, slot);
             let entry = self.alerts.get(slot);
-            let (id, firing) = (entry.id, entry.state == AlertState::Firing);
+            let (id, firing, counts) = (entry.id, entry.state == AlertState::Firing, entry.counts());
             let live = self.live(from);
             live.members.remove(&id);
-            live.row.alerts = live.row.alerts.saturating_sub(1);
+            live.row.alerts = live.row.alerts.saturating_sub(counts);
             live.row.firing = live.row.firing.saturating_sub(u64::from(firing));
         }
         // What stays claims anew: a claim does not say how many alerts it rests on.
@@ -91,9 +93,9 @@ impl Engine {
         let now = self.now();
         let entry = self.alerts.get(slot);
         let (started_at, fired_at) = (entry.starts_at.min(now), entry.first_seen);
-        let firing = entry.state == AlertState::Firing;
+        let (firing, counts) = (entry.state == AlertState::Firing, entry.counts());
         let row = &mut self.live(to).row;
-        row.alerts += 1;
+        row.alerts += counts;
         row.firing += u64::from(firing);
         row.started_at = row.started_at.min(started_at);
         row.last_fired_at = row.last_fired_at.max(fired_at);

@@ -11,28 +11,57 @@ use crate::bind::{Bound, bind};
 use crate::correlate::{self, Candidate};
 use crate::engine::Engine;
 use crate::lifecycle::Given;
+use crate::ruled::{Marks, Ruled};
+use crate::threshold::Gate;
 use crate::wave::Recent;
 
 impl Engine {
     pub(crate) fn place(&mut self, moment: Moment, slot: Slot) {
         let mut given = self.bind_alert(slot);
-        match self.candidate(slot) {
+        let held = match self.gate(slot) {
+            Gate::Open(held) => held,
+            Gate::Shut(reason) => {
+                self.turn.effects.disposed.suppressed += 1;
+                given.membership = Some(reason);
+                self.mark(slot);
+                return self.touch_alert(slot, given);
+            }
+        };
+        let opened = self.seat_all(moment, self.alerts.get(slot).opened_ordinal, slot, held, &mut given);
+        let disposed = &mut self.turn.effects.disposed;
+        *(if opened { &mut disposed.opened } else { &mut disposed.correlated }) += 1;
+        self.touch_alert(slot, given);
+    }
+
+    /// Finds an alert's incident, or opens one; true when it opened one. `ordinal` is for one that it opens, unique
+    /// within the record.
+    pub(crate) fn seat(&mut self, moment: Moment, ordinal: u32, slot: Slot, given: &mut Given) -> bool {
+        let candidate = match self.ruled(slot) {
+            Ruled::Join(candidate) => Some(candidate),
+            Ruled::Twin(of, candidate) => {
+                self.alerts.get_mut(slot).twin_of = Some(of);
+                Some(candidate)
+            }
+            Ruled::Apart => None,
+            Ruled::Free => self.candidate(slot),
+        };
+        let opened = candidate.is_none();
+        match candidate {
             Some(Candidate { incident, score: _, reason }) => {
-                self.turn.effects.disposed.correlated += 1;
                 self.join(incident, slot, &reason);
                 given.membership = Some(reason);
             }
             None => {
-                self.turn.effects.disposed.opened += 1;
-                self.open(moment, slot);
+                self.open_as(moment, ordinal, slot);
                 let why = Reason::new("opened", "opened the incident: nothing in hand explains it");
-                given.membership = Some(why);
+                given.membership = Some(self.threshold_reached(slot).unwrap_or(why));
             }
         }
-        self.touch_alert(slot, given);
+        self.mark(slot);
         if let Some(number) = self.alerts.get(slot).incident.filter(|&number| self.earlier_in(number, slot) == 1) {
             self.split_wave(number, slot);
         }
+        opened
     }
 
     fn bind_alert(&mut self, slot: Slot) -> Given {
@@ -94,6 +123,8 @@ impl Engine {
     pub(crate) fn rebind(&mut self) {
         self.suspects.clear();
         self.unbound.clear();
+        self.marks = Marks::default();
+        self.seen.clear();
         let mut slots: Vec<Slot> = self.alerts.slots().collect();
         slots.sort_by_key(|&slot| self.alerts.get(slot).id);
         for live in self.incidents.values_mut() {
@@ -106,8 +137,10 @@ impl Engine {
                 continue;
             }
             let given = self.bind_alert(slot);
+            self.read_rules(slot);
             self.touch_alert(slot, given);
             self.relink(slot);
+            self.mark(slot);
         }
         for number in self.incidents.keys().copied().collect::<Vec<_>>() {
             if self.incidents[&number].is_open() {

@@ -13,6 +13,7 @@ use crate::deadlines::DeadlineReason;
 use crate::effects::Parked;
 use crate::engine::Engine;
 use crate::lifecycle::{Given, QUELL};
+use crate::rules::Matched;
 
 /// A sender's clock may run ahead of ours by this much before its times are no longer believed.
 const SKEW_SECONDS: u64 = 300;
@@ -21,7 +22,7 @@ const SKEW_SECONDS: u64 = 300;
 const ENDED: u64 = 4;
 
 /// The alert that stands for everything over the limit of alerts in hand.
-const OVERFLOW: Fingerprint = Fingerprint(0x6f76_6572_666c_6f77);
+pub(crate) const OVERFLOW: Fingerprint = Fingerprint(0x6f76_6572_666c_6f77);
 
 /// An item's times, in the engine's terms.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +121,7 @@ impl Engine {
                     entry.annotations = batch.annotations(item).to_owned();
                     entry.said = true;
                     let severity = entry.severity;
+                    self.read_rules_again(slot);
                     self.read_severity(batch, item, slot);
                     let entry = self.alerts.get(slot);
                     if let Some(number) = entry.incident.filter(|_| entry.severity != severity) {
@@ -234,6 +236,7 @@ impl Engine {
         }
         let entry = self.entry(moment, batch, item, ordinal, told, AlertState::Firing);
         let slot = self.alerts.insert(entry);
+        self.read_rules(slot);
         self.read_severity(batch, item, slot);
         self.schedule_expiry(slot);
         self.place(moment, slot);
@@ -311,17 +314,21 @@ impl Engine {
             dirty: false,
             said: false,
             deadline: None,
+            matched: Matched::default(),
+            symptom: None,
+            twin_of: None,
         }
     }
 
-    /// What the contract claims, else what the pipeline reads from the labels.
+    /// What a rule says, else what the contract claims, else what the pipeline reads from the labels.
     fn read_severity(&mut self, batch: &Batch, item: &Item, slot: Slot) {
         let read = |labels: LabelsRef<'_>| self.settings.pipeline(batch.source).and_then(|p| p.severity.read(labels));
         let severity = match item.severity {
             Severity::Unknown => read(batch.labels(item)).unwrap_or_default(),
             claimed => claimed,
         };
-        self.alerts.get_mut(slot).severity = severity;
+        let entry = self.alerts.get_mut(slot);
+        entry.severity = entry.matched.severity.unwrap_or(severity);
     }
 
     /// The alert is over: at `ends_at`, which is not after now.
@@ -338,8 +345,9 @@ impl Engine {
     fn closed(&mut self, slot: Slot) {
         self.alerts.turn(slot, AlertState::Ended);
         self.touch_alert(slot, Given::default());
-        if let Some(number) = self.alerts.get(slot).incident {
-            self.member_ended(number, slot);
+        match self.alerts.get(slot).incident {
+            Some(number) => self.member_ended(number, slot),
+            None => self.let_go_later(slot),
         }
     }
 
@@ -383,6 +391,7 @@ impl Engine {
         entry.content = item.content;
         entry.annotations = batch.annotations(item).to_owned();
         let number = entry.incident;
+        self.read_rules_again(slot);
         self.read_severity(batch, item, slot);
         self.alerts.turn(slot, AlertState::Firing);
         self.schedule_expiry(slot);
@@ -446,6 +455,9 @@ impl Engine {
             dirty: false,
             said: false,
             deadline: None,
+            matched: Matched::default(),
+            symptom: None,
+            twin_of: None,
         });
         self.schedule_expiry(slot);
         let unbound = quell_domain::Reason::new("own", "raised by {actor} itself").text("actor", QUELL);

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub use quell_cmdb::BindBy;
 use quell_domain::{Impact, Labels, Priority, Severity, Source, Urgency};
 
+use crate::rules::Rules;
+
 /// Everything an operator can set that changes decisions. One immutable artefact, activated on the log.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Settings {
@@ -21,6 +23,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Impact × urgency → priority.
     pub priorities: PriorityMatrix,
+    /// The operator's own rules, and what alerts' names say.
+    pub rules: Rules,
 }
 
 impl Settings {
@@ -38,7 +42,8 @@ pub struct Pipeline {
     pub source: Source,
     /// How severity is read from labels.
     pub severity: SeverityMap,
-    /// How alerts are bound to CIs: the steps are tried in order, the first that finds exactly one CI wins.
+    /// How alerts are bound to CIs: what each step finds is evidence, and of about equal evidence that of the earlier
+    /// step counts.
     pub bind: Vec<BindStep>,
 }
 
@@ -66,11 +71,11 @@ impl SeverityMap {
 pub enum BindStep {
     /// The value of one of these labels is looked up; see [`BindBy`].
     Label {
-        /// Label names, tried in order.
+        /// Label names.
         labels: Vec<String>,
-        /// As what the value is looked up, tried in order.
+        /// As what the value is looked up: the first way that finds exactly one CI counts.
         by: Vec<BindBy>,
-        /// How sure such a binding is, 0 to 1.
+        /// How much a word that fits exactly one CI weighs, 0 to 1.
         confidence: f64,
     },
     /// A CI all of whose labels the alert carries; of several, the one with the most labels.

@@ -1,20 +1,20 @@
 //! INV-1 to INV-4 of ARCHITECTURE.md over seeded random storms: duplicated, reordered, late and re-delivered input,
-//! crashes between a commit and a flush, outages, commands, changes of topology.
+//! crashes between a commit and a flush, outages, commands, operators' rules and changes of them.
 //!
 //! Absent on purpose: durability of the log and the store; their own rooms prove that.
 
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use quell_cmdb::Graph;
 use quell_domain::{
     Action, Alert, AlertId, AlertState, CiId, Command, CommandKind, IncidentId, IncidentState, Input, Moment, Position,
     Shard, Source,
 };
-use quell_engine::{Artefact, Engine, Ledger};
-use support::{Desk, Told, alert, at, batch, settings, topology};
+use quell_engine::{Artefact, Engine, Ledger, Settings};
+use support::{Desk, Told, alert, at, batch, ruled, settings, topology};
 
 const SEEDS: u64 = 2000;
 const ESTATE: &str =
@@ -110,6 +110,11 @@ fn storm(seed: u64) -> Vec<(Moment, Input)> {
                 now += i64::try_from(dice.below(4000)).expect("small");
                 Input::Outage { from: at(from), to: at(now) }
             }
+            2 if dice.one_in(2) => {
+                let kind = quell_domain::ArtefactKind::Rules;
+                let digest = *dice.pick(&RULES);
+                Input::Activate(quell_domain::Activation { kind, digest })
+            }
             // A record delivered twice.
             3 if !log.is_empty() => match dice.pick(&log).1.clone() {
                 Input::Alerts(batch) => Input::Alerts(batch),
@@ -129,8 +134,29 @@ fn storm(seed: u64) -> Vec<(Moment, Input)> {
     log
 }
 
+/// Digests of rules that storms activate: none at all, and two sets with every action.
+const RULES: [quell_domain::Digest; 3] =
+    [quell_domain::Digest([2; 32]), quell_domain::Digest([3; 32]), quell_domain::Digest([4; 32])];
+
+/// What they stand for; the second is in force at the start.
+static SETTINGS: LazyLock<[Arc<Settings>; 3]> =
+    LazyLock::new(|| [settings(), ruled(2, 200), ruled(3, 900)].map(Arc::new));
+
+fn rules(digest: quell_domain::Digest) -> Artefact {
+    let which = RULES.iter().position(|known| *known == digest).expect("storms activate these only");
+    Artefact::Rules(Arc::clone(&SETTINGS[which]))
+}
+
+/// Applies a record as the shell does: what it activates is ready.
+fn step(engine: &mut Engine, moment: Moment, input: &Input) -> quell_engine::Effects {
+    if let Input::Activate(activation) = input {
+        engine.shelve(activation.digest, rules(activation.digest));
+    }
+    engine.on_input(moment, input)
+}
+
 fn engine() -> Engine {
-    let mut engine = Engine::new(Shard::FIRST, Arc::new(settings()));
+    let mut engine = Engine::new(Shard::FIRST, Arc::clone(&SETTINGS[1]));
     engine.shelve(quell_domain::Digest([1; 32]), Artefact::Topology(Arc::new(Graph::new(topology(ESTATE)))));
     let activation =
         quell_domain::Activation { kind: quell_domain::ArtefactKind::Topology, digest: quell_domain::Digest([1; 32]) };
@@ -141,7 +167,7 @@ fn engine() -> Engine {
 fn run(log: &[(Moment, Input)]) -> (Engine, Ledger) {
     let (mut engine, mut ledger) = (engine(), Ledger::default());
     for (moment, input) in log {
-        ledger.apply(engine.on_input(*moment, input));
+        ledger.apply(step(&mut engine, *moment, input));
     }
     ledger.flush(engine.take_folds());
     (engine, ledger)
@@ -160,7 +186,12 @@ fn check_membership(seed: u64, ledger: &Ledger) {
     for (id, incident) in &ledger.incidents {
         let alerts = members.get(id).map_or(&[][..], Vec::as_slice);
         let firing = alerts.iter().filter(|alert| alert.state == AlertState::Firing).count() as u64;
-        assert_eq!((incident.alerts, incident.firing), (alerts.len() as u64, firing), "INV-2, seed {seed}, {id}");
+        let counted = alerts.iter().filter(|alert| alert.twin_of.is_none()).count() as u64;
+        assert_eq!((incident.alerts, incident.firing), (counted, firing), "INV-2, seed {seed}, {id}");
+        for twin in alerts.iter().filter_map(|alert| alert.twin_of) {
+            let other = alerts.iter().find(|alert| alert.id == twin).expect("the twin is in the same incident");
+            assert_eq!(other.twin_of, None, "seed {seed}: {id} has a twin of a twin");
+        }
         assert!(incident.state == IncidentState::Resolved || firing > 0, "seed {seed}: {id} is open without an alert");
         let closed = incident.state == IncidentState::Resolved && alerts.is_empty();
         assert!(incident.merged_into.is_none() || closed, "INV-2, seed {seed}: {id} is merged and has alerts");
@@ -169,7 +200,9 @@ fn check_membership(seed: u64, ledger: &Ledger) {
         assert!((0.0..=1.0 + 1e-9).contains(&shares), "seed {seed}: {id} believes {shares}");
     }
     for alert in ledger.alerts.values() {
-        assert_eq!(alert.state == AlertState::Stale, alert.incident.is_none(), "INV-2, seed {seed}: {alert:?}");
+        let why = alert.membership.as_ref().map(|reason| reason.code.as_ref());
+        let unplaced = alert.state == AlertState::Stale || matches!(why, Some("suppressed" | "held"));
+        assert_eq!(unplaced, alert.incident.is_none(), "INV-2, seed {seed}: {alert:?}");
         assert!(alert.ends_at.is_none_or(|end| end >= alert.starts_at || alert.ends_at <= Some(alert.last_seen)));
         assert!(
             alert.binding.is_some() != alert.unbound.is_some() || alert.incident.is_none(),
@@ -201,17 +234,24 @@ fn check_lineage(seed: u64, ledger: &Ledger) {
 fn inv_1_and_2_every_item_is_disposed_of_once_and_every_alert_is_in_one_incident() {
     let mut episodes = 0;
     let mut codes: BTreeMap<String, u64> = BTreeMap::new();
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for seed in 0..SEEDS {
         let (_, ledger) = run(&storm(seed));
         check_disposed(seed, &ledger);
         check_membership(seed, &ledger);
         check_lineage(seed, &ledger);
         episodes += ledger.alerts.len();
+        for reason in ledger.alerts.values().filter_map(|alert| alert.membership.as_ref()) {
+            *reasons.entry(reason.code.to_string()).or_default() += 1;
+        }
         let done = ledger.timelines.values().flatten().map(|entry| entry.reason.code.to_string());
         done.for_each(|code| *codes.entry(code).or_default() += 1);
     }
     for code in ["merged", "merged_into", "unmerged", "split", "wrong_cause", "unjudged"] {
         assert!(codes.get(code).is_some_and(|&times| times > 50), "{code} is hardly tried: {codes:?}");
+    }
+    for code in ["suppressed", "held", "threshold", "threshold_passed", "rule", "same_symptom"] {
+        assert!(reasons.get(code).is_some_and(|&count| count > SEEDS / 10), "too few are {code}: {reasons:?}");
     }
     assert!(episodes > 10 * usize::try_from(SEEDS).expect("small"), "the storms are too quiet to prove anything");
 }
@@ -246,23 +286,24 @@ fn inv_3_a_replay_gives_the_same_and_a_restart_goes_on_the_same() {
 fn crash(log: &[(Moment, Input)], flush: usize, cut: usize) -> ((Engine, Ledger), usize) {
     let (mut engine, mut ledger) = (engine(), Ledger::default());
     for (n, (moment, input)) in log[..cut].iter().enumerate() {
-        ledger.apply(engine.on_input(*moment, input));
+        ledger.apply(step(&mut engine, *moment, input));
         if n + 1 == flush {
             ledger.flush(engine.take_folds());
         }
     }
     let lost = engine.take_folds().len();
     let applied = engine.position();
-    let artefact = Artefact::Topology(Arc::clone(engine.graph()));
+    let mut artefacts = vec![Artefact::Topology(Arc::clone(engine.graph()))];
+    artefacts.extend(engine.checkpoint().rules.map(rules));
     let snapshot = ledger.snapshot(engine.checkpoint());
-    let mut engine = Engine::restore(Shard::FIRST, Arc::new(settings()), [artefact], snapshot, applied);
+    let mut engine = Engine::restore(Shard::FIRST, Arc::clone(&SETTINGS[1]), artefacts, snapshot, applied);
     for (moment, input) in &log[flush.min(cut)..cut] {
         if !matches!(input, Input::Command(_)) {
             engine.refold(*moment, input);
         }
     }
     for (moment, input) in &log[cut..] {
-        ledger.apply(engine.on_input(*moment, input));
+        ledger.apply(step(&mut engine, *moment, input));
     }
     ledger.flush(engine.take_folds());
     ((engine, ledger), lost)

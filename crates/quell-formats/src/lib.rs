@@ -17,6 +17,7 @@ pub mod replay;
 pub mod settings;
 pub mod tests_in_files;
 pub mod topology;
+mod user_rules;
 pub mod views;
 
 mod pipelines;

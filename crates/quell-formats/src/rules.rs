@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 
 use crate::tree::{Node, write_duration};
 
-/// The sections that rules consist of, in the order they are written.
+/// The sections that rules must consist of, in the order they are written.
 pub(crate) const SECTIONS: [&str; 4] = ["correlation", "lifecycle", "priority", "limits"];
+
+/// Those that may be left out. Symptoms come first, since rules name them.
+pub(crate) const OPTIONAL: [&str; 2] = ["symptoms", "rules"];
 
 const DURATION: &str = "a duration, as 5m";
 

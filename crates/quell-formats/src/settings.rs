@@ -4,13 +4,15 @@
 
 use quell_domain::{Digest, Source};
 use quell_engine::Settings;
+use quell_engine::rules::{Rule, Rules};
 use quell_engine::settings::Pipeline;
+use quell_engine::symptoms::Symptoms;
 use serde_json::{Value, json};
 
 use crate::mistake::{Mistake, Mistakes};
 use crate::tests_in_files::{Test, pipeline_tests, rule_tests};
 use crate::tree::{self, Node};
-use crate::{pipelines, rules, topology};
+use crate::{pipelines, rules, topology, user_rules};
 
 /// A file that a person wrote.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,17 +55,21 @@ pub fn shipped() -> Vec<SourceFile> {
         file!("rules/lifecycle.yaml"),
         file!("rules/priority.yaml"),
         file!("rules/limits.yaml"),
+        file!("rules/symptoms.yaml"),
+        file!("rules/alerts.yaml"),
     ]
 }
 
 /// Settings while their parts are found.
-#[derive(Default)]
 struct Parts {
     pipelines: Vec<(String, Pipeline)>,
     correlation: Option<quell_engine::settings::Correlation>,
     lifecycle: Option<quell_engine::settings::Lifecycle>,
     priorities: Option<quell_engine::settings::PriorityMatrix>,
     limits: Option<quell_engine::settings::Limits>,
+    /// `None` where the section has mistakes.
+    symptoms: Option<Symptoms>,
+    rules: Vec<Rule>,
     /// Every section and pipeline named so far, whether it could be read or not, with its file.
     named: Vec<(String, String)>,
 }
@@ -73,10 +79,24 @@ struct Parts {
 /// # Errors
 /// All mistakes of all files at once.
 pub fn compile(files: &[SourceFile]) -> Result<Compiled, Vec<Mistake>> {
-    let (mut parts, mut tests, mut all) = (Parts::default(), Vec::new(), Vec::new());
-    for file in files {
-        let mistakes = Mistakes::of(&file.name);
-        if let Some(value) = tree::yaml(&file.text, &mistakes) {
+    let (mut parts, mut tests, mut all) = (Parts::new(), Vec::new(), Vec::new());
+    let read: Vec<(&SourceFile, Mistakes, Option<Value>)> = files
+        .iter()
+        .map(|file| {
+            let mistakes = Mistakes::of(&file.name);
+            let value = tree::yaml(&file.text, &mistakes);
+            (file, mistakes, value)
+        })
+        .collect();
+    // Rules name symptoms, whichever file those stand in.
+    for (file, mistakes, value) in &read {
+        if let Some(node) = value.as_ref().and_then(|value| Node::top(value, mistakes).field("symptoms")) {
+            parts.name("symptoms", &file.name, mistakes);
+            parts.read_section("symptoms", &node);
+        }
+    }
+    for (file, mistakes, value) in read {
+        if let Some(value) = value {
             read_file(&file.name, &Node::top(&value, &mistakes), &mistakes, &mut parts, &mut tests);
         }
         all.extend(mistakes.into_list());
@@ -108,20 +128,34 @@ fn read_file(file: &str, top: &Node<'_>, mistakes: &Mistakes, parts: &mut Parts,
         }
         parts.pipelines.extend(pipeline.map(|pipeline| (file.to_owned(), pipeline)));
     } else {
-        for section in rules::SECTIONS {
+        _ = fields.get("symptoms");
+        for section in rules::SECTIONS.into_iter().chain(["rules"]) {
             if let Some(node) = fields.get(section) {
                 parts.name(section, file, mistakes);
                 parts.read_section(section, &node);
             }
         }
         if let Some(node) = fields.get("tests") {
-            tests.extend(rule_tests(file, &node, mistakes));
+            tests.extend(rule_tests(file, &node, parts.symptoms.as_ref(), mistakes));
         }
     }
     fields.end();
 }
 
 impl Parts {
+    fn new() -> Self {
+        Parts {
+            pipelines: Vec::new(),
+            correlation: None,
+            lifecycle: None,
+            priorities: None,
+            limits: None,
+            symptoms: Some(Symptoms::default()),
+            rules: Vec::new(),
+            named: Vec::new(),
+        }
+    }
+
     /// Notes that a file names a part; a part named twice is a mistake.
     fn name(&mut self, part: &str, file: &str, mistakes: &Mistakes) {
         match self.named.iter().find(|(named, _)| named == part) {
@@ -135,6 +169,8 @@ impl Parts {
             "correlation" => self.correlation = rules::correlation(node),
             "lifecycle" => self.lifecycle = rules::lifecycle(node),
             "priority" => self.priorities = rules::priority(node),
+            "symptoms" => self.symptoms = user_rules::symptoms(node),
+            "rules" => self.rules = user_rules::rules(node, self.symptoms.as_ref()),
             _ => self.limits = rules::limits(node),
         }
     }
@@ -156,13 +192,14 @@ impl Parts {
             lifecycle: self.lifecycle?,
             limits: self.limits?,
             priorities: self.priorities?,
+            rules: Rules::new(self.rules, self.symptoms?),
         })
     }
 }
 
 /// The artefact's bytes.
 fn encode(settings: &Settings) -> Vec<u8> {
-    let Settings { pipelines, correlation, lifecycle, limits, priorities } = settings;
+    let Settings { pipelines, correlation, lifecycle, limits, priorities, rules: own } = settings;
     let pipelines: Vec<Value> = pipelines.iter().map(pipelines::pipeline_json).collect();
     json!({
         "v": VERSION,
@@ -171,6 +208,8 @@ fn encode(settings: &Settings) -> Vec<u8> {
         "lifecycle": rules::lifecycle_json(lifecycle),
         "priority": rules::priority_json(priorities),
         "limits": rules::limits_json(limits),
+        "symptoms": user_rules::symptoms_json(own.symptoms()),
+        "rules": user_rules::rules_json(own),
     })
     .to_string()
     .into_bytes()
@@ -182,7 +221,7 @@ fn encode(settings: &Settings) -> Vec<u8> {
 /// What does not fit, when the bytes are damaged or of a newer quell.
 pub fn decode_artefact(bytes: &[u8]) -> Result<Compiled, Vec<Mistake>> {
     let mistakes = Mistakes::of("rules artefact");
-    let mut parts = Parts::default();
+    let mut parts = Parts::new();
     if let Some(value) = tree::json(bytes, &mistakes) {
         let mut top = Node::top(&value, &mistakes).object();
         if let Some(version) = top.need("v", "1")
@@ -197,6 +236,12 @@ pub fn decode_artefact(bytes: &[u8]) -> Result<Compiled, Vec<Mistake>> {
         }
         for section in rules::SECTIONS {
             if let Some(node) = top.need(section, "a section") {
+                parts.read_section(section, &node);
+            }
+        }
+        // Artefacts of before there were such rules have none.
+        for section in rules::OPTIONAL {
+            if let Some(node) = top.get(section) {
                 parts.read_section(section, &node);
             }
         }

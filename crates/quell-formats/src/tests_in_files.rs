@@ -5,12 +5,14 @@
 use std::time::Duration;
 
 use quell_domain::{IncidentState, Priority, Severity, Source, Timestamp, Topology};
+use quell_engine::rules::Rule;
+use quell_engine::symptoms::Symptoms;
 use serde_json::Value;
 
 use crate::mistake::Mistakes;
 use crate::rules::{priority_from_name, severity_names};
-use crate::topology;
 use crate::tree::{Node, Object};
+use crate::{topology, user_rules};
 
 /// Second 0 of every test: 2026-01-01T00:00:00Z.
 pub const TEST_EPOCH: Timestamp = Timestamp::from_seconds(1_767_225_600);
@@ -66,12 +68,16 @@ pub struct ExpectedAlert {
 /// Plays bodies and looks at the incidents at `until`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RulesTest {
+    /// Rules that stand before those of the files, in this test only.
+    pub rules: Vec<Rule>,
     /// The bodies, in the order of their times.
     pub alerts: Vec<PlayedBody>,
     /// When to look, after [`TEST_EPOCH`]; where not given, 10 s after the last body.
     pub until: Duration,
     /// Exactly these incidents, in the order they were opened.
     pub incidents: Vec<ExpectedIncident>,
+    /// How many alerts belong to no incident, since a rule suppresses or holds them back; `None` is not looked at.
+    pub suppressed: Option<u64>,
 }
 
 /// One body at one time.
@@ -120,20 +126,22 @@ pub(crate) fn pipeline_tests(file: &str, source: Option<Source>, node: &Node<'_>
 }
 
 /// The tests of a file of rules.
-pub(crate) fn rule_tests(file: &str, node: &Node<'_>, mistakes: &Mistakes) -> Vec<Test> {
+pub(crate) fn rule_tests(file: &str, node: &Node<'_>, symptoms: Option<&Symptoms>, mistakes: &Mistakes) -> Vec<Test> {
     let read = |node: &Node<'_>| {
         let mut fields = node.object();
         let name = name(&mut fields);
         let topology = estate(&mut fields, mistakes);
+        let rules = fields.get("rules").map(|node| user_rules::rules(&node, symptoms)).unwrap_or_default();
         let bodies =
             fields.need("alerts", "a list of bodies with `at`, `source` and `payload`").map(|node| node.list());
         let alerts: Vec<PlayedBody> = bodies.iter().flatten().filter_map(played_body).collect();
         let until = fields.get("until").map(|node| node.duration());
-        let expect = fields.need("expect", "`incidents`, a list").map(|node| expected_incidents(&node));
+        let expect = fields.need("expect", "`incidents`, a list").map(|node| expected(&node));
         fields.end();
         let last = alerts.iter().map(|body| body.at).max().unwrap_or_default();
         let until = until.unwrap_or(Some(last + Duration::from_secs(10)))?;
-        let kind = TestKind::Rules(RulesTest { alerts, until, incidents: expect? });
+        let (incidents, suppressed) = expect?;
+        let kind = TestKind::Rules(RulesTest { rules, alerts, until, incidents, suppressed });
         Some(Test { file: file.to_owned(), name: name?, topology: topology?, kind })
     };
     node.list().iter().filter_map(read).collect()
@@ -185,11 +193,12 @@ fn played_body(node: &Node<'_>) -> Option<PlayedBody> {
     Some(PlayedBody { at: at?, source: source?, payload: payload? })
 }
 
-fn expected_incidents(node: &Node<'_>) -> Vec<ExpectedIncident> {
+fn expected(node: &Node<'_>) -> (Vec<ExpectedIncident>, Option<u64>) {
     let mut fields = node.object();
     let list = fields.need("incidents", "a list").map(|node| node.list()).unwrap_or_default();
+    let suppressed = fields.get("suppressed").and_then(|node| node.count(0));
     fields.end();
-    list.iter().map(expected_incident).collect()
+    (list.iter().map(expected_incident).collect(), suppressed)
 }
 
 fn expected_incident(node: &Node<'_>) -> ExpectedIncident {

@@ -61,6 +61,17 @@ impl<'a> Node<'a> {
         self.mistakes.add(self.path.clone(), shown(self.value), allowed);
     }
 
+    /// Notes that there is more of something than is allowed.
+    pub(crate) fn too_many(&self, found: usize, allowed: &str) {
+        self.mistakes.add(self.path.clone(), found.to_string(), allowed);
+    }
+
+    /// Notes that a text below this value is not what is allowed.
+    pub(crate) fn wrong_at(&self, name: &str, found: &str, allowed: &str) {
+        let path = self.below(name, &Value::Null).path;
+        self.mistakes.add(path, shown(&found.into()), allowed);
+    }
+
     pub(crate) fn text(&self) -> Option<&'a str> {
         match self.value.as_str() {
             Some(text) if !text.trim().is_empty() => Some(text),
@@ -119,6 +130,12 @@ impl<'a> Node<'a> {
     pub(crate) fn choice<T>(&self, read: impl Fn(&str) -> Option<T>, names: &[&str]) -> Option<T> {
         let chosen = self.value.as_str().and_then(read);
         self.or_wrong(chosen, format!("one of {}", names.join(", ")))
+    }
+
+    /// A field of an object; nothing is noted where there is none.
+    pub(crate) fn field(&self, name: &str) -> Option<Node<'a>> {
+        let value = self.value.as_object()?.get(name).filter(|value| !value.is_null())?;
+        Some(self.below(name, value))
     }
 
     pub(crate) fn object(&self) -> Object<'a> {

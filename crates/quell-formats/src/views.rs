@@ -88,6 +88,8 @@ pub struct AlertJson {
     pub incident: Option<String>,
     /// Why it belongs there.
     pub reason: Option<ReasonJson>,
+    /// The alert that it repeats in other words, and beside which it is not counted.
+    pub twin_of: Option<u64>,
     /// When the condition began.
     pub starts_at: Time,
     /// When it ended; `null` while it fires.
@@ -294,6 +296,7 @@ pub fn alert_json(alert: &Alert) -> AlertJson {
         unbound,
         incident,
         membership,
+        twin_of,
         starts_at,
         ends_at,
         ending: _,
@@ -321,6 +324,7 @@ pub fn alert_json(alert: &Alert) -> AlertJson {
         unbound: unbound.as_ref().map(reason_json),
         incident: incident.map(|id| id.to_string()),
         reason: membership.as_ref().map(reason_json),
+        twin_of: twin_of.map(|id| id.0),
         starts_at: (*starts_at).into(),
         ends_at: ends_at.filter(|_| *state != AlertState::Firing).map(Time::from),
         count: *count,

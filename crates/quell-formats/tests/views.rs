@@ -30,6 +30,7 @@ fn alert(state: AlertState) -> Alert {
         unbound: None,
         incident: Some(ID),
         membership: Some(reason()),
+        twin_of: Some(AlertId(5)),
         starts_at: AT,
         ends_at: Some(AT + std::time::Duration::from_millis(1_500)),
         ending: Ending::Explicit,
@@ -112,7 +113,7 @@ fn an_incident_has_the_agreed_shape() {
             "state": state, "severity": "error", "labels": {"a": "1", "b": "2"},
             "annotations": {"summary": "Disk full"}, "ci": "db",
             "binding": {"ci": "db", "confidence": 0.9, "reason": reason}, "unbound": null, "incident": "INC-7",
-            "reason": reason, "starts_at": at, "ends_at": ends_at, "count": 4, "first_seen": at, "last_seen": at,
+            "reason": reason, "twin_of": 5, "starts_at": at, "ends_at": ends_at, "count": 4, "first_seen": at, "last_seen": at,
         })
     };
     let expected = json!({

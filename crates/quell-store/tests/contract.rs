@@ -185,6 +185,25 @@ async fn what_is_let_go_of_is_history(store: &dyn Store) {
     assert!(store.incident(SHARD, incident_id(2), 9).await.expect("read").is_some());
 }
 
+async fn an_alert_of_no_incident_is_let_go_of_and_then_forgotten(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let unplaced = |id| {
+        let mut alert = alert(id);
+        (alert.incident, alert.state, alert.ends_at) = (None, AlertState::Ended, Some(at(11)));
+        alert
+    };
+    // Its last row and the letting go in one commit, and over two.
+    let alerts = vec![put(unplaced(1)), AlertChange::LetGo(alert(1).id), put(unplaced(2)), put(unplaced(3))];
+    writer.commit(Effects { alerts, ..Effects::default() }).await;
+    writer.commit(Effects { alerts: vec![AlertChange::LetGo(alert(2).id)], ..Effects::default() }).await;
+    assert_eq!(restored(store).await.snapshot.alerts, [unplaced(3)]);
+    let listed = store.alerts(SHARD, AlertQuery { limit: 9, ..AlertQuery::default() }).await.expect("read");
+    assert_eq!(listed.items, [unplaced(3), unplaced(2), unplaced(1)], "still history");
+    assert_eq!(store.forget_before(SHARD, at(12)).await.expect("forgets"), 2);
+    let listed = store.alerts(SHARD, AlertQuery { limit: 9, ..AlertQuery::default() }).await.expect("read");
+    assert_eq!(listed.items, [unplaced(3)]);
+}
+
 async fn deliveries_wait_for_earlier_ones(store: &dyn Store) {
     let (mut writer, _) = Writer::take_over(store).await;
     let notices = vec![notice(1, 0), notice(2, 0), notice(1, 1)];
@@ -429,6 +448,7 @@ contract!(
         a_fenced_writer_changes_nothing,
         an_opening_position_opens_one_incident,
         what_is_let_go_of_is_history,
+        an_alert_of_no_incident_is_let_go_of_and_then_forgotten,
         deliveries_wait_for_earlier_ones,
         changes_can_be_caught_up_with,
         lists_come_in_pages,

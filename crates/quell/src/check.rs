@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use quell_domain::{Alert, Incident};
+use quell_domain::{Alert, AlertState, Incident};
+use quell_engine::rules::Rules;
 use quell_engine::{Ledger, Settings};
 use quell_formats::tests_in_files::{
     ExpectedAlert, ExpectedIncident, PipelineTest, RulesTest, TEST_EPOCH, Test, TestKind,
@@ -50,19 +51,36 @@ pub fn run(config: Option<&Path>, rules: Option<PathBuf>, pipelines: Option<Path
 }
 
 fn run_test(settings: &Arc<Settings>, test: &Test) -> Vec<String> {
-    let mut replay = Replay::new(Arc::clone(settings), test.topology.clone());
+    let mut replay = Replay::new(settings_of(settings, test), test.topology.clone());
     match &test.kind {
         TestKind::Pipeline(PipelineTest { source, payload, expect }) => {
             replay.play(TEST_EPOCH, *source, payload);
             compare_alert(&replay.finish(), expect)
         }
-        TestKind::Rules(RulesTest { alerts, until, incidents }) => {
+        TestKind::Rules(RulesTest { rules: _, alerts, until, incidents, suppressed }) => {
             for body in alerts {
                 replay.play(TEST_EPOCH + body.at, body.source, &body.payload);
             }
             replay.input(TEST_EPOCH + *until, &quell_domain::Input::Tick);
-            compare_incidents(&replay.finish(), incidents)
+            let ledger = replay.finish();
+            let mut wrong = compare_incidents(&ledger, incidents);
+            let unplaced = |alert: &&Alert| alert.incident.is_none() && alert.state != AlertState::Stale;
+            let found = ledger.alerts.values().filter(unplaced).count() as u64;
+            differs(&mut wrong, "suppressed", suppressed.as_ref(), &found);
+            wrong
         }
+    }
+}
+
+/// The settings of the files, with the rules that the test puts before theirs.
+fn settings_of(settings: &Arc<Settings>, test: &Test) -> Arc<Settings> {
+    match &test.kind {
+        TestKind::Rules(RulesTest { rules, .. }) if !rules.is_empty() => {
+            let list = rules.iter().chain(settings.rules.list()).cloned().collect();
+            let rules = Rules::new(list, settings.rules.symptoms().clone());
+            Arc::new(Settings { rules, ..Settings::clone(settings) })
+        }
+        TestKind::Rules(_) | TestKind::Pipeline(_) => Arc::clone(settings),
     }
 }
 

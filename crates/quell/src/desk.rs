@@ -131,6 +131,7 @@ impl Desk {
             tracing::error!(disposed = ?effects.disposed, "items were received and not disposed of once each");
         }
         self.gauges.disposed(effects.disposed);
+        self.gauges.unbound(&effects.alerts);
         let (alerts, incidents) = self.engine.in_hand();
         self.gauges.in_hand(alerts, incidents);
         self.gauges.unflushed(self.engine.unflushed());

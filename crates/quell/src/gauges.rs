@@ -8,7 +8,7 @@ use std::time::Duration;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use quell_engine::Disposed;
+use quell_engine::{AlertChange, Disposed};
 
 use crate::live::Published;
 
@@ -17,6 +17,7 @@ use crate::live::Published;
 pub(crate) struct Gauges {
     received: IntCounter,
     disposed: IntCounterVec,
+    unbound: IntCounterVec,
     alerts: IntGauge,
     incidents: IntGauge,
     unflushed: IntGauge,
@@ -35,6 +36,12 @@ impl Gauges {
         for (_, name) in Disposed::default().each() {
             disposed.with_label_values(&[name]);
         }
+        let unbound = "Times that an alert was bound to no CI, by reason; alerts are bound when they are new and again \
+            when another topology or other rules come into force";
+        let unbound = IntCounterVec::new(Opts::new("quell_alerts_unbound_total", unbound), &["reason"])?;
+        for code in ["ambiguous", "no_match", "no_topology"] {
+            unbound.with_label_values(&[code]);
+        }
         let alerts = IntGauge::new("quell_alerts_firing", "Alerts that fire")?;
         let incidents = IntGauge::new("quell_incidents_open", "Incidents that are open")?;
         let unflushed = "Alerts whose latest repeats are counted in memory and on the log, and not yet in the store";
@@ -46,9 +53,10 @@ impl Gauges {
             Opts::new("quell_build_info", "The version that runs").const_label("version", env!("CARGO_PKG_VERSION"));
         let build = IntGauge::with_opts(build)?;
         build.set(1);
-        let all: [Box<dyn Collector>; 7] = [
+        let all: [Box<dyn Collector>; 8] = [
             Box::new(received.clone()),
             Box::new(disposed.clone()),
+            Box::new(unbound.clone()),
             Box::new(alerts.clone()),
             Box::new(incidents.clone()),
             Box::new(unflushed.clone()),
@@ -58,7 +66,7 @@ impl Gauges {
         for metric in all {
             registry.register(metric)?;
         }
-        Ok(Gauges { received, disposed, alerts, incidents, unflushed, commits })
+        Ok(Gauges { received, disposed, unbound, alerts, incidents, unflushed, commits })
     }
 
     pub(crate) fn disposed(&self, disposed: Disposed) {
@@ -66,6 +74,17 @@ impl Gauges {
         for (count, name) in disposed.each() {
             if count > 0 {
                 self.disposed.with_label_values(&[name]).inc_by(count);
+            }
+        }
+    }
+
+    /// Counts what was left unbound; the codes are the engine's own, so that there are few.
+    pub(crate) fn unbound(&self, changes: &[AlertChange]) {
+        for change in changes {
+            if let AlertChange::Put(alert) = change
+                && let Some(reason) = &alert.unbound
+            {
+                self.unbound.with_label_values(&[&reason.code]).inc();
             }
         }
     }

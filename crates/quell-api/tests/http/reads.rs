@@ -4,7 +4,7 @@ use axum::http::{Method, StatusCode};
 use quell_api::ApiLimits;
 use quell_api::ports::{Health, Received, Refusal};
 use quell_domain::{
-    Activation, AlertState, ArtefactKind, CommandKind, Digest, IncidentState, Position, Source, Timestamp, Verdict,
+    Activation, AlertState, ArtefactKind, CommandKind, Digest, IncidentState, Position, Reason, Source, Timestamp, Verdict,
 };
 use quell_engine::Parked;
 use quell_formats::alertmanager::decode_api;
@@ -321,6 +321,19 @@ async fn a_receipt_tells_the_fate_of_each_item() {
     ];
     assert_eq!(fates, expected);
     assert_eq!(answer["items"][0]["incident"], "INC-3");
+}
+
+#[tokio::test]
+async fn a_receipt_tells_why_an_alert_belongs_to_no_incident() {
+    let script = receipt_script().set(|state| {
+        state.alerts[1].incident = None;
+        state.alerts[1].membership = Some(Reason::new("held", "held back by rule {rule}").text("rule", "restarts"));
+    });
+    let answer = get(&script.router(), "/api/v1/receipts/R-3").await.json();
+    conforms("Receipt", &answer);
+    let item = &answer["items"][2];
+    let found = (&item["fate"], &item["incident"], &item["reason"]);
+    assert_eq!(found, (&json!("suppressed"), &json!(null), &json!("held back by rule restarts")));
 }
 
 #[tokio::test]

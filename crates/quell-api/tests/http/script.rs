@@ -376,6 +376,7 @@ pub(crate) fn alert(number: u64, incident: Option<IncidentId>) -> Alert {
         unbound: None,
         incident,
         membership: Some(why()),
+        twin_of: None,
         starts_at: NOW - Duration::from_secs(60),
         ends_at: None,
         ending: Ending::Expires,

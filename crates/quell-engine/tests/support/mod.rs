@@ -11,9 +11,11 @@ use quell_domain::{
     Action, Batch, BatchBuilder, Ci, CiId, Criticality, Digest, Ending, Input, ItemDraft, Moment, Position, Priority,
     Redundancy, Relationship, Severity, Shard, Source, Timestamp, Topology,
 };
+use quell_engine::rules::{Compare, CorrelateBy, Matcher, Rule, Rules, Threshold};
 use quell_engine::settings::{
     BindStep, Correlation, Lifecycle, Limits, Pipeline, PriorityMatrix, Settings, SeverityMap,
 };
+use quell_engine::symptoms::{Symptom, Symptoms};
 use quell_engine::{Artefact, Engine, Ledger};
 
 pub(crate) fn settings() -> Settings {
@@ -31,6 +33,7 @@ pub(crate) fn settings() -> Settings {
         }],
     };
     Settings {
+        rules: Rules::default(),
         pipelines: Source::ALL.map(pipeline).to_vec(),
         correlation: Correlation {
             window: Duration::from_secs(300),
@@ -55,6 +58,45 @@ pub(crate) fn settings() -> Settings {
             ],
         },
     }
+}
+
+/// The same with rules that have every action: `mail` and what hangs on it is held back until there are `count` alerts
+/// within so many seconds, `Errors` of the shop are one trouble, `Slow` of the switch is suppressed, `pay` stays apart.
+pub(crate) fn ruled(count: u32, within: u64) -> Settings {
+    let rule = |name: &str, matchers: &[(&str, Compare, &str)]| Rule {
+        name: name.into(),
+        matchers: matchers.iter().map(|&(l, c, v)| Matcher::new(l, c, v).expect("a sound matcher")).collect(),
+        correlate: None,
+        apart: false,
+        threshold: None,
+        suppress: None,
+        severity: None,
+        symptom: None,
+    };
+    let threshold = Threshold { count, within: Duration::from_secs(within), by: vec!["alertname".into()] };
+    let correlate = CorrelateBy { by: vec!["alertname".into()], window: Duration::from_secs(within) };
+    let rules = vec![
+        Rule { threshold: Some(threshold), ..rule("mail", &[("ci", Compare::Match, "mx|h3")]) },
+        Rule {
+            correlate: Some(correlate),
+            ..rule("shop", &[("alertname", Compare::Equal, "Errors"), ("ci", Compare::Match, "shop|h1|no.*")])
+        },
+        Rule {
+            suppress: Some("known".into()),
+            ..rule("switch", &[("alertname", Compare::Equal, "Slow"), ("ci", Compare::Equal, "sw")])
+        },
+        Rule { apart: true, severity: Some(Severity::Info), ..rule("pay", &[("ci", Compare::Match, "p.y")]) },
+    ];
+    Settings { rules: Rules::new(rules, symptoms()), ..settings() }
+}
+
+/// Two classes, as the storms' names have them.
+pub(crate) fn symptoms() -> Symptoms {
+    let class = |name: &str, words: &[&str]| Symptom {
+        name: name.into(),
+        words: words.iter().map(ToString::to_string).collect(),
+    };
+    Symptoms::new(vec![class("down", &["down", "unreachable"]), class("slow", &["slow", "a"])])
 }
 
 /// `a>b` a depends on b; `a>b/pair` as an alternative; a leading `*` makes a service, `**` a critical one.

@@ -80,6 +80,7 @@ pub(super) async fn write(
         write_folds(connection, shard, folds).await?;
     }
     forget_alerts(connection, shard, alerts).await?;
+    let_go_of_alerts(connection, shard, alerts).await?;
     for &id in forgotten {
         let incident = number(COMMIT, shard, id)?;
         let sql = "UPDATE incidents SET in_hand = 0 WHERE tenant = ? AND shard = ? AND number = ?";
@@ -164,6 +165,8 @@ fn last_changes(changes: &[AlertChange]) -> BTreeMap<u64, Option<Cow<'_, Alert>>
                 last.insert(alert.id.0, Some(alert));
             }
             AlertChange::Forget(id) => _ = last.insert(id.0, None),
+            // Its last row is written first; see `let_go_of_alerts`.
+            AlertChange::LetGo(_) => {}
         }
     }
     last
@@ -181,6 +184,29 @@ async fn forget_alerts(
         .collect();
     delete_by_number(connection, shard, ("alerts", "id"), &gone).await?;
     delete_by_number(connection, shard, ("folds", "alert"), &gone).await
+}
+
+/// Ended alerts of no incident become history.
+async fn let_go_of_alerts(
+    connection: &mut SqliteConnection,
+    shard: Shard,
+    changes: &[AlertChange],
+) -> Result<(), StoreError> {
+    let let_go = |change: &AlertChange| match change {
+        AlertChange::LetGo(id) => Some(id.0.cast_signed()),
+        AlertChange::Put(_) | AlertChange::Forget(_) => None,
+    };
+    let ids: Vec<i64> = changes.iter().filter_map(let_go).collect();
+    for piece in pieces(ids.len()) {
+        let set = number_set(piece.len());
+        let sql = format!("UPDATE alerts SET in_hand = 0 WHERE tenant = ? AND shard = ? AND id IN {set}");
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(shard.tenant).bind(shard.number);
+        for id in &ids[piece] {
+            query = query.bind(*id);
+        }
+        query.execute(&mut *connection).await.map_err(fault(COMMIT))?;
+    }
+    Ok(())
 }
 
 async fn delete_by_number(

@@ -15,7 +15,7 @@ use crate::contract::StoreError;
 use crate::{json, said};
 
 /// The columns of an alert after tenant and shard, in the order of [`bind_alert`].
-pub(super) const ALERT_COLUMNS: [&str; 27] = [
+pub(super) const ALERT_COLUMNS: [&str; 28] = [
     "id",
     "in_hand",
     "fingerprint",
@@ -43,6 +43,7 @@ pub(super) const ALERT_COLUMNS: [&str; 27] = [
     "bound_because",
     "unbound_because",
     "member_because",
+    "twin_of",
 ];
 
 /// Reads alerts with what repeats changed since; followed by `WHERE`. Columns in the order of [`read_alert`].
@@ -50,7 +51,7 @@ pub(super) const SELECT_ALERTS: &str = "SELECT a.id, a.fingerprint, a.source, a.
     a.confidence, a.incident, ifnull(f.starts_at, a.starts_at), iif(f.alert IS NULL, a.ends_at, f.ends_at), a.ending, \
     ifnull(f.timed_out, a.timed_out), ifnull(f.count, a.count), a.first_seen, a.began_at, ifnull(f.last_seen, a.last_seen), \
     a.opened_position, a.opened_ordinal, a.closed_position, ifnull(f.folded_through, a.folded_through), a.labels, \
-    a.annotations, a.bound_because, a.unbound_because, a.member_because FROM alerts a \
+    a.annotations, a.bound_because, a.unbound_because, a.member_because, a.twin_of FROM alerts a \
     LEFT JOIN folds f ON f.tenant = a.tenant AND f.shard = a.shard AND f.alert = a.id";
 
 /// An id of this shard as its number: rows of a shard hold only what it opened.
@@ -76,6 +77,7 @@ pub(super) fn bind_alert(query: Query, alert: &Alert) -> Query {
         unbound,
         incident,
         membership,
+        twin_of,
         starts_at,
         ends_at,
         ending,
@@ -121,6 +123,7 @@ pub(super) fn bind_alert(query: Query, alert: &Alert) -> Query {
         .bind(because.map(json::write_reason))
         .bind(unbound.as_ref().map(json::write_reason))
         .bind(membership.as_ref().map(json::write_reason))
+        .bind(twin_of.map(|id| id.0.cast_signed()))
 }
 
 /// Reads a row of [`SELECT_ALERTS`].
@@ -151,6 +154,7 @@ pub(super) fn read_alert(operation: &'static str, shard: Shard, row: &SqliteRow)
     let because = row.optional_json(json::read_reason)?;
     let unbound = row.optional_json(json::read_reason)?;
     let membership = row.optional_json(json::read_reason)?;
+    let twin_of = row.optional()?.map(|id| AlertId(id.cast_unsigned()));
     let binding = match (ci, confidence, because) {
         (Some(ci), Some(confidence), Some(reason)) => Some(Binding { ci: CiId::new(ci), confidence, reason }),
         (None, None, None) => None,
@@ -169,6 +173,7 @@ pub(super) fn read_alert(operation: &'static str, shard: Shard, row: &SqliteRow)
         unbound,
         incident,
         membership,
+        twin_of,
         starts_at,
         ends_at,
         ending,

@@ -68,6 +68,7 @@ pub(crate) fn alert(id: u64) -> Alert {
         unbound: Some(reason("why_not")),
         incident: Some(incident_id(id % 7 + 1)),
         membership: Some(reason("same_ci")),
+        twin_of: Some(AlertId(id / 2 + 1)),
         starts_at: at(1),
         ends_at: Some(at(900)),
         ending: Ending::Explicit,
