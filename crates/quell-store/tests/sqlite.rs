@@ -74,6 +74,21 @@ async fn two_handles_on_one_file_fence_each_other() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_only_read_is_not_changed() {
+    let dir = Dir::new();
+    assert!(SqliteStore::open_read_only(&dir.file()).await.is_err(), "nothing is created");
+    let store = SqliteStore::open(&dir.file()).await.expect("opens");
+    let (mut writer, _) = Writer::take_over(&store).await;
+    writer.commit(Effects { alerts: vec![put(alert(1))], ..Effects::default() }).await;
+    let reader = SqliteStore::open_read_only(&dir.file()).await.expect("opens beside its writer");
+    let query = || AlertQuery { limit: 9, ..AlertQuery::default() };
+    assert_eq!(reader.alerts(SHARD, query()).await.expect("read").items, [alert(1)]);
+    assert!(reader.take_over(SHARD).await.is_err(), "a reader takes nothing over");
+    writer.commit(Effects { alerts: vec![put(alert(2))], ..Effects::default() }).await;
+    assert_eq!(reader.alerts(SHARD, query()).await.expect("read").items.len(), 2);
+}
+
+#[tokio::test]
 async fn a_later_schema_is_refused() {
     let dir = Dir::new();
     SqliteStore::open(&dir.file()).await.expect("opens").close().await;
