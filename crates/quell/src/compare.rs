@@ -106,7 +106,7 @@ fn one(compared: &Compared, change: &Change) -> String {
         ids => ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
     let mut out = format!(
-        "{}: {} -> {} ({} alerts{})\n",
+        "{}: {} -> {} (alerts: {}{})\n",
         change.kind.as_str(),
         names(&change.before),
         names(&change.after),
@@ -128,7 +128,7 @@ fn one(compared: &Compared, change: &Change) -> String {
     }
     for Why { alerts, from, to, example, before, after } in &change.why {
         let word = |code: &str| if code.is_empty() { "none".to_owned() } else { code.to_owned() };
-        line(format!("why    {alerts} alerts: {} -> {}; as {example}: {before} -> {after}", word(from), word(to)));
+        line(format!("why    {} -> {} (alerts: {alerts}), as {example}: {before} -> {after}", word(from), word(to)));
     }
     out
 }
