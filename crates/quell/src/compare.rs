@@ -18,6 +18,9 @@ use crate::traffic::Traffic;
 /// Changes of one kind that the text shows; JSON has all of them.
 const SHOWN: usize = 20;
 
+/// Incidents of one change that the text names; JSON has all of them.
+const NAMED: usize = 8;
+
 /// Both runs and their difference.
 #[derive(Debug)]
 pub struct Compared {
@@ -103,7 +106,11 @@ pub fn text(compared: &Compared) -> String {
 fn one(compared: &Compared, change: &Change) -> String {
     let names = |ids: &[IncidentId]| match ids {
         [] => "nothing".to_owned(),
-        ids => ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        ids => {
+            let named = ids.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let more = ids.len().saturating_sub(NAMED);
+            if more > 0 { format!("{named} and {more} more") } else { named }
+        }
     };
     let mut out = format!(
         "{}: {} -> {} (alerts: {}{})\n",
@@ -120,7 +127,7 @@ fn one(compared: &Compared, change: &Change) -> String {
     let mut line = |text: String| writeln!(out, "  {text}").expect("writing to a string does not fail");
     for (when, ledger, ids) in [("before", &compared.before, &change.before), ("after", &compared.after, &change.after)]
     {
-        for incident in ids.iter().filter_map(|id| ledger.incidents.get(id)) {
+        for incident in ids.iter().take(NAMED).filter_map(|id| ledger.incidents.get(id)) {
             let cause =
                 incident.causes.first().map_or_else(|| "no cause".to_owned(), |cause| format!("cause {}", cause.ci));
             line(format!("{when:6} {} {} {}; {cause}", incident.id, incident.priority, incident.title));
