@@ -117,7 +117,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         report(&error);
         match error {
-            StoreError::Damaged { .. } | StoreError::TooNew { .. } => {
+            StoreError::Damaged { .. } | StoreError::TooNew { .. } | StoreError::TooOld { .. } => {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged", error.to_string())
             }
             StoreError::Fenced { .. }

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use quell_domain::{Alert, AlertState, Cause, Incident, IncidentId, IncidentState, TimelineEntry, Timestamp};
-use quell_store::{IncidentQuery, Page};
+use quell_store::{IncidentDetail, IncidentQuery, Page};
 
 use crate::App;
 use crate::answer::Problem;
@@ -91,6 +91,8 @@ struct IncidentPage {
     incident: Incident,
     alerts: Vec<Alert>,
     timeline: Vec<TimelineEntry>,
+    merged: Vec<IncidentId>,
+    split: Vec<IncidentId>,
 }
 
 #[derive(Template)]
@@ -136,8 +138,8 @@ pub(crate) async fn incident(State(app): State<Arc<App>>, Path(id): Path<String>
         let detail = app.api.store.incident(app.api.shard, incident_id(&app, &id)?, ALERTS).await?;
         let detail = detail.ok_or_else(|| Problem::not_found("incident", &id))?;
         let frame = Frame::new(&app, format!("{} {}", detail.incident.id, detail.incident.title));
-        let (incident, alerts, timeline) = (detail.incident, detail.alerts, detail.timeline);
-        Ok(IncidentPage { frame, incident, alerts, timeline })
+        let IncidentDetail { incident, alerts, timeline, merged, split } = detail;
+        Ok(IncidentPage { frame, incident, alerts, timeline, merged, split })
     };
     show(&app, page.await)
 }
@@ -201,6 +203,16 @@ fn link(value: &str) -> Option<(&str, &str)> {
 
 fn is_open(incident: &Incident) -> bool {
     incident.state == IncidentState::Open
+}
+
+/// True when an operator may move alerts and judge causes.
+fn can_change(incident: &Incident) -> bool {
+    incident.merged_into.is_none() && incident.alerts > 0
+}
+
+/// True when something of it can be taken back.
+fn can_undo(incident: &Incident) -> bool {
+    incident.merged_into.is_some() || incident.split_from.is_some() || !incident.acts.is_empty()
 }
 
 fn fires(alert: &Alert) -> bool {

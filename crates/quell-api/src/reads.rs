@@ -88,6 +88,13 @@ pub(crate) async fn alerts(State(app): State<Arc<App>>, uri: Uri) -> Result<Json
     Ok(list(&items.iter().map(alert_json).collect::<Vec<_>>(), next))
 }
 
+/// `GET /api/v1/feedback`.
+pub(crate) async fn feedback(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let limit = Params::read(&uri, &["limit"])?.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
+    let said = app.api.store.feedback(app.api.shard, limit).await?;
+    Ok(list(&said.iter().map(shape::feedback).collect::<Vec<_>>(), None::<IncidentId>))
+}
+
 /// `GET /api/v1/parked`.
 pub(crate) async fn parked(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
     let limit = Params::read(&uri, &["limit"])?.limit(DEFAULT_LIMIT, MAX_LIMIT)?;

@@ -3,7 +3,7 @@
 //! Absent on purpose: choosing what to show.
 
 use quell_cmdb::{Blast, CiIx, Graph};
-use quell_domain::Incident;
+use quell_domain::{CiId, Feedback, Incident, IncidentId, Party, Said};
 use quell_formats::views::{self, BlastJson, IncidentJson};
 use quell_store::IncidentDetail;
 use serde_json::{Value, json};
@@ -16,13 +16,44 @@ pub(crate) fn head(incident: &Incident) -> Value {
     if let Some(fields) = shown.as_object_mut() {
         fields.remove("alerts");
         fields.remove("timeline");
+        fields.remove("merged");
+        fields.remove("split");
     }
     shown
 }
 
 /// An incident with its timeline and the alerts that were asked for.
 pub(crate) fn incident(detail: &IncidentDetail) -> IncidentJson {
-    views::incident_json(&detail.incident, &detail.alerts, &detail.timeline)
+    let IncidentDetail { incident, alerts, timeline, merged, split } = detail;
+    let names = |ids: &[IncidentId]| ids.iter().map(ToString::to_string).collect();
+    let (merged, split) = (names(merged), names(split));
+    IncidentJson { merged, split, ..views::incident_json(incident, alerts, timeline) }
+}
+
+/// What an operator said of quell's decisions.
+pub(crate) fn feedback(feedback: &Feedback) -> Value {
+    let Feedback { command, incident, actor, at, said, standing } = feedback;
+    let parties = |parties: &[Party]| -> Vec<Value> {
+        let one = |Party { ci, alert }: &Party| json!({"ci": ci.as_ref().map(CiId::as_str), "alert": alert});
+        parties.iter().map(one).collect()
+    };
+    let (kind, ours, theirs, wrong, right) = match said {
+        Said::Together { ours, theirs } => ("together", ours, Some(theirs), None, None),
+        Said::Apart { ours, theirs } => ("apart", ours, Some(theirs), None, None),
+        Said::Cause { wrong, right, alerts } => ("cause", alerts, None, Some(wrong), right.as_ref()),
+    };
+    json!({
+        "command": format!("C-{command}"),
+        "incident": incident.to_string(),
+        "by": actor,
+        "at": at.to_string(),
+        "kind": kind,
+        "alerts": parties(ours),
+        "others": theirs.map_or_else(Vec::new, |theirs| parties(theirs)),
+        "wrong": wrong.map(CiId::as_str),
+        "right": right.map(CiId::as_str),
+        "standing": standing.as_str(),
+    })
 }
 
 /// What became of a request.

@@ -167,7 +167,7 @@ impl Engine {
             live.row.acknowledged_at = Some(at);
             live.row.acknowledged_by = Some(actor);
         }
-        let change = Reason::new("merged", "{incident} was merged into it ({alerts} alerts): {why}")
+        let change = Reason::new("merged", "{incident} was merged into it (alerts: {alerts}): {why}")
             .text("incident", from_id.to_string())
             .count("alerts", count)
             .text("why", reason.to_string());
@@ -206,9 +206,9 @@ impl Engine {
                 .text("other", other.to_string())
                 .count("alerts", slots.len() as u64)
         };
-        let change = undone(into_id, "{actor} took the merge into {other} back: {alerts} alerts are here again");
+        let change = undone(into_id, "{actor} took the merge into {other} back (alerts here again: {alerts})");
         self.settle(by, from, opens, change);
-        let change = undone(from_id, "{actor} took the merge of {other} back: {alerts} alerts went back there");
+        let change = undone(from_id, "{actor} took the merge of {other} back (alerts that went there: {alerts})");
         self.settle(by, into, false, change);
         true
     }
@@ -241,7 +241,7 @@ impl Engine {
                 .count("alerts", slots.len() as u64)
                 .text("why", reason.to_string())
         };
-        let born = change("split off from {incident} with {alerts} alerts: {why}", from_id);
+        let born = change("split off from {incident} (alerts: {alerts}): {why}", from_id);
         self.note(to, by.at, by.actor, born.clone());
         self.notify(to, by.at, Transition::Opened, born);
         match resolved {
@@ -256,7 +256,7 @@ impl Engine {
             }
             None => {}
         }
-        self.settle(by, from, false, change("{alerts} alerts were split off to {incident}: {why}", to_id));
+        self.settle(by, from, false, change("{incident} was split off from it (alerts: {alerts}): {why}", to_id));
         self.remember_act(from, Act { command: by.command, kind: ActKind::Split(to_id) });
         Some(to)
     }

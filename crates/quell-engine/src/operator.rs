@@ -3,6 +3,8 @@
 //! Absent on purpose: who may give them. A command never moves the engine's clock, since it overtakes alerts that
 //! still wait; it carries the time at which it was given.
 
+use std::collections::BTreeSet;
+
 use quell_domain::{
     Act, ActKind, AlertId, CauseVerdict, CiId, Command, CommandKind, Feedback, IncidentId, Moment, Outcome, Reason,
     Said, Standing, Transition, Verdict,
@@ -100,9 +102,10 @@ impl Engine {
     fn split_for(&mut self, by: By<'_>, number: u64, alerts: &[AlertId], why: &Reason) -> Verdict {
         let live = self.live(number);
         let incident = live.row.id;
+        let wanted: BTreeSet<AlertId> = alerts.iter().copied().collect();
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for (id, &slot) in &live.members {
-            if alerts.contains(id) { theirs.push(slot) } else { ours.push(slot) }
+            if wanted.contains(id) { theirs.push(slot) } else { ours.push(slot) }
         }
         let said = Said::Apart { ours: self.parties(ours), theirs: self.parties(theirs) };
         match self.split(by, number, alerts, why) {

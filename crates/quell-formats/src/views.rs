@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use quell_domain::{
-    Alert, AlertState, Binding, BlastRadius, Cause, CauseVerdict, Fact, Impact, Incident, Labels, Reason,
+    Alert, AlertState, Binding, BlastRadius, Cause, CauseVerdict, Fact, Impact, Incident, Labels, Reason, ReceiptId,
     ServiceAtRisk, TimelineEntry, Timestamp, Urgency,
 };
 use serde::Serialize;
@@ -68,6 +68,10 @@ pub struct AlertJson {
     pub fingerprint: String,
     /// The contract it came by.
     pub source: &'static str,
+    /// The request that brought it first; `null` when it is of no incident.
+    pub receipt: Option<String>,
+    /// Which item of that request, from 0.
+    pub item: u32,
     /// What a person would call it.
     pub name: String,
     /// `firing`, `ended` or `stale`.
@@ -204,6 +208,10 @@ pub struct IncidentJson {
     pub merged_into: Option<String>,
     /// The incident it was split off from.
     pub split_from: Option<String>,
+    /// Incidents that were merged into it, where they were asked for.
+    pub merged: Vec<String>,
+    /// Incidents that were split off from it, where they were asked for.
+    pub split: Vec<String>,
     /// What people said of its causes, oldest first.
     pub verdicts: Vec<VerdictJson>,
     /// Alert episodes in it, shown or not.
@@ -270,6 +278,8 @@ pub fn incident_json(incident: &Incident, alerts: &[Alert], timeline: &[Timeline
         reopened: *reopened,
         merged_into: merged_into.map(|id| id.to_string()),
         split_from: split_from.map(|id| id.to_string()),
+        merged: Vec::new(),
+        split: Vec::new(),
         verdicts: verdicts.iter().map(verdict_json).collect(),
         alerts_total: *alerts_total,
         alerts_firing: *firing,
@@ -305,8 +315,8 @@ pub fn alert_json(alert: &Alert) -> AlertJson {
         first_seen,
         began_at: _,
         last_seen,
-        opened_position: _,
-        opened_ordinal: _,
+        opened_position,
+        opened_ordinal,
         closed_position: _,
         folded_through: _,
     } = alert;
@@ -314,6 +324,8 @@ pub fn alert_json(alert: &Alert) -> AlertJson {
         id: id.0,
         fingerprint: fingerprint.to_string(),
         source: source.as_str(),
+        receipt: incident.map(|id| ReceiptId { shard: id.shard, position: *opened_position }.to_string()),
+        item: *opened_ordinal,
         name: alert.name().to_owned(),
         state: state_name(*state),
         severity: severity.as_str(),

@@ -109,7 +109,7 @@ fn an_incident_has_the_agreed_shape() {
     let at = "2026-01-01T00:00:00Z";
     let alert = |state: &str, ends_at: Option<&str>| {
         json!({
-            "id": 3, "fingerprint": "0000000000000000000000000000feed", "source": "pagerduty", "name": "Disk full",
+            "id": 3, "receipt": "R-1", "item": 0, "fingerprint": "0000000000000000000000000000feed", "source": "pagerduty", "name": "Disk full",
             "state": state, "severity": "error", "labels": {"a": "1", "b": "2"},
             "annotations": {"summary": "Disk full"}, "ci": "db",
             "binding": {"ci": "db", "confidence": 0.9, "reason": reason}, "unbound": null, "incident": "INC-7",
@@ -121,6 +121,7 @@ fn an_incident_has_the_agreed_shape() {
         "urgency": "medium", "opened_at": at, "started_at": at, "last_fired_at": at, "resolved_at": null,
         "resolved_by": null, "acknowledged_at": at, "acknowledged_by": "ann", "reopened": 1, "alerts_total": 2,
         "alerts_firing": 1, "merged_into": "INC-8", "split_from": "INC-9",
+        "merged": [], "split": [],
         "verdicts": [{"ci": "db", "right": true, "by": "cy", "at": at}],
         "alerts": [alert("firing", None), alert("ended", Some("2026-01-01T00:00:01.5Z"))],
         "causes": [{"ci": "db", "score": 0.666667, "evidence": [reason]}],

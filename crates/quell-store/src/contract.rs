@@ -206,6 +206,14 @@ pub enum StoreError {
         /// The newest schema known here.
         known: i64,
     },
+    /// The schema is older than this binary, and the file is only to be read.
+    #[error("open: the store has schema {found}, this binary knows {known}; start quell on it once")]
+    TooOld {
+        /// The store's schema.
+        found: i64,
+        /// The newest schema known here.
+        known: i64,
+    },
     /// A row that this binary cannot read.
     #[error("{operation}: the row of {what} is damaged: {why}")]
     Damaged {

@@ -10,7 +10,8 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::import::Import;
-use crate::{check, demo, hygiene, import, replay, serve, settings};
+use crate::traffic::Traffic;
+use crate::{check, compare, demo, explain, hygiene, import, replay, serve, settings};
 
 /// Turns alert storms into the few incidents that matter.
 #[derive(Debug, Parser)]
@@ -58,17 +59,40 @@ enum Command {
         #[arg(long)]
         pipelines: Option<PathBuf>,
     },
+    /// Tell the whole chain of an incident or alert: received, bound, deduplicated, joined and why, causes and radius.
+    Explain {
+        /// An incident (INC-7), an alert's number (42) or a fingerprint.
+        subject: explain::Subject,
+        /// A running server.
+        #[arg(long, conflicts_with = "data_dir")]
+        url: Option<String>,
+        /// The data directory of an installation, whether it runs or not. Without either: the config's default one.
+        #[arg(long)]
+        data_dir: Option<PathBuf>,
+    },
     /// Run the engine over recorded alerts, with the recorded times as its clock.
     Replay {
         /// The topology file.
         #[arg(long)]
         topology: Option<PathBuf>,
         /// The alerts file: one JSON object a line.
+        #[arg(long, required_unless_present = "data_dir", conflicts_with = "data_dir")]
+        alerts: Option<PathBuf>,
+        /// The data directory of an installation: its log is played, read only, without operators' commands.
         #[arg(long)]
-        alerts: PathBuf,
+        data_dir: Option<PathBuf>,
         /// Where to write the incidents, one JSON object a line.
+        #[arg(long, required_unless_present = "compare", conflicts_with = "compare")]
+        output: Option<PathBuf>,
+        /// Another directory of rules: play the traffic under both and print what it would have changed.
         #[arg(long)]
-        output: PathBuf,
+        compare: Option<PathBuf>,
+        /// The label or annotation that names an alert's true incident, to score both runs by.
+        #[arg(long, default_value = "truth", requires = "compare")]
+        truth: String,
+        /// Print the difference as JSON.
+        #[arg(long, requires = "compare")]
+        json: bool,
         /// The config file, for its rules and pipelines.
         #[arg(long)]
         config: Option<PathBuf>,
@@ -127,21 +151,73 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Replay { topology, alerts, output, config } => {
-            let config = settings::config(config.as_deref())?;
-            let files = settings::files(config.rules_dir.as_deref(), config.pipelines_dir.as_deref())?;
-            let settings = Arc::new(settings::compile(&files)?.settings);
-            let replayed = replay::run(settings, topology.as_deref(), &alerts, &output)?;
-            let disposed = replayed.disposed;
-            println!(
-                "{} records, {} alerts received, {} repeats, {} refused, {} incidents",
-                replayed.records, disposed.received, disposed.deduplicated, disposed.rejected, replayed.incidents
-            );
+        Command::Explain { subject, url, data_dir } => {
+            let directory = match (&url, data_dir) {
+                (None, None) => Some(settings::config(None)?.data_dir),
+                (_, directory) => directory,
+            };
+            let told = runtime()?.block_on(async {
+                let source = explain::Source::open(url, directory).await?;
+                explain::run(&source, subject).await
+            })?;
+            print!("{told}");
+        }
+        Command::Replay { topology, alerts, data_dir, output, compare, truth, json, config } => {
+            let estate = topology.as_deref().map(replay::read_topology).transpose()?;
+            let recorded = Recorded { estate, alerts, data_dir };
+            runtime()?.block_on(play(recorded, config, output, compare, &truth, json))?;
         }
         Command::Hygiene { url, list } => print!("{}", runtime()?.block_on(hygiene::run(&url, list))?),
         Command::Import { what: What::Topology(asked) } => print!("{}", runtime()?.block_on(import::run(&asked))?),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where recorded traffic lies.
+struct Recorded {
+    estate: Option<quell_domain::Topology>,
+    alerts: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+}
+
+async fn play(
+    Recorded { estate, alerts, data_dir }: Recorded,
+    config: Option<PathBuf>,
+    output: Option<PathBuf>,
+    other: Option<PathBuf>,
+    truth: &str,
+    json: bool,
+) -> anyhow::Result<()> {
+    let traffic = match (alerts, data_dir) {
+        (Some(alerts), _) => Traffic::File { alerts, topology: estate.unwrap_or_default() },
+        (None, Some(directory)) => Traffic::of_directory(&directory, estate).await?,
+        (None, None) => anyhow::bail!("nothing to play: name --alerts or --data-dir"),
+    };
+    let named = config.is_some();
+    let config = settings::config(config.as_deref())?;
+    let files = settings::files(config.rules_dir.as_deref(), config.pipelines_dir.as_deref())?;
+    let mut rules = Arc::new(settings::compile(&files)?.settings);
+    // An installation is compared with what it has in force, unless a config says otherwise.
+    if let Some(in_force) = traffic.rules().await?.filter(|_| !named) {
+        rules = in_force;
+    }
+    if let Some(other) = other {
+        let other = compare::other_settings(&other, config.pipelines_dir.as_deref())?;
+        let compared = compare::run(&traffic, rules, other, truth).await?;
+        if json {
+            println!("{}", compare::report(&compared));
+        } else {
+            print!("{}", compare::text(&compared));
+        }
+    } else if let Some(output) = output {
+        let replayed = replay::run(rules, &traffic, &output).await?;
+        let disposed = replayed.disposed;
+        println!(
+            "{} records, {} alerts received, {} repeats, {} refused, {} incidents",
+            replayed.records, disposed.received, disposed.deduplicated, disposed.rejected, replayed.incidents
+        );
+    }
+    Ok(())
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

@@ -6,10 +6,15 @@ pub mod artefacts;
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod compare;
 mod demo;
 mod desk;
 #[cfg(test)]
 mod desk_tests;
+pub mod difference;
+#[cfg(test)]
+mod difference_tests;
+pub mod explain;
 mod gauges;
 mod hygiene;
 mod import;
@@ -21,3 +26,4 @@ pub mod replay;
 pub mod serve;
 mod settings;
 pub mod shell;
+pub mod traffic;

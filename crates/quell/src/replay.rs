@@ -2,14 +2,16 @@
 //!
 //! Absent on purpose: the log, the store and HTTP; effects go to a ledger in memory. Two runs give the same bytes.
 
-use std::io::{BufRead, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use quell_domain::{Activation, ArtefactKind, Input, Moment, Position, Shard, Source, Timestamp};
 use quell_engine::{Artefact, Disposed, Engine, Ledger, Settings};
-use quell_formats::{alertmanager, pagerduty, replay, topology, views};
+use quell_formats::{alertmanager, pagerduty, topology, views};
+
+use crate::traffic::Traffic;
 
 /// What a replay came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -47,6 +49,12 @@ impl Replay {
         Replay { engine, ledger, position: Position::START, now: None }
     }
 
+    /// Puts an artefact in force.
+    pub fn activate(&mut self, received_at: Timestamp, activation: Activation, artefact: Artefact) {
+        self.engine.shelve(activation.digest, artefact);
+        self.input(received_at, &Input::Activate(activation));
+    }
+
     /// Plays one body. A time before the one of the body before it counts as that one.
     pub fn play(&mut self, received_at: Timestamp, source: Source, payload: &[u8]) {
         let batch = match source {
@@ -80,34 +88,12 @@ impl Replay {
     }
 }
 
-/// Replays a file of alerts and writes the incidents, one a line, in the order they were opened.
+/// Replays recorded traffic and writes the incidents, one a line, in the order they were opened.
 ///
 /// # Errors
 /// When a file cannot be read, understood or written.
-pub fn run(settings: Arc<Settings>, estate: Option<&Path>, alerts: &Path, output: &Path) -> anyhow::Result<Replayed> {
-    let topology = match estate {
-        Some(path) => read_topology(path)?,
-        None => quell_domain::Topology::default(),
-    };
-    let mut replay = Replay::new(settings, topology);
-    let file = std::fs::File::open(alerts).with_context(|| format!("cannot read {}", alerts.display()))?;
-    let mut reader = std::io::BufReader::with_capacity(1 << 20, file);
-    let (mut text, mut number, mut records) = (String::new(), 0, 0);
-    loop {
-        text.clear();
-        number += 1;
-        if reader.read_line(&mut text).with_context(|| format!("cannot read {}", alerts.display()))? == 0 {
-            break;
-        }
-        match replay::line(number, &text) {
-            Ok(Some(recorded)) => {
-                records += 1;
-                replay.play(recorded.received_at, recorded.source, recorded.payload);
-            }
-            Ok(None) => {}
-            Err(mistake) => bail!("{}: {mistake}", alerts.display()),
-        }
-    }
+pub async fn run(settings: Arc<Settings>, traffic: &Traffic, output: &Path) -> anyhow::Result<Replayed> {
+    let (replay, records) = traffic.play(settings).await?;
     let ledger = replay.finish();
     write(&ledger, output).with_context(|| format!("cannot write {}", output.display()))?;
     Ok(Replayed { records, disposed: ledger.disposed, incidents: ledger.incidents.len() as u64 })

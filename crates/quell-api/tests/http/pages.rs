@@ -2,7 +2,7 @@
 
 use axum::http::{Method, StatusCode};
 use quell_api::ports::{Health, Refusal};
-use quell_domain::{CommandKind, IncidentState};
+use quell_domain::{CommandKind, IncidentId, IncidentState, Verdict};
 
 use crate::script::{NASTY, Script, ask, get};
 
@@ -116,6 +116,43 @@ async fn forms_of_the_page_act_and_lead_back() {
             (ana(), CommandKind::Comment { text: "a&b".into() }),
         ]
     );
+}
+
+#[tokio::test]
+async fn the_page_shows_lineage_and_offers_to_mend_it() {
+    let id = |number| IncidentId { shard: 0, number };
+    let mut seven = incident();
+    (seven.merged, seven.split, seven.incident.alerts) = (vec![id(4)], vec![id(9)], 2);
+    let mut eight = crate::script::incident(8, IncidentState::Resolved);
+    (eight.incident.merged_into, eight.incident.split_from) = (Some(id(7)), Some(id(3)));
+    let script = Script::new().set(|state| state.incidents = vec![seven, eight]);
+    let page = get(&script.router(), "/incidents/INC-7").await.text;
+    for part in [
+        "href=\"/incidents/INC-4\"",
+        "href=\"/incidents/INC-9\"",
+        "action=\"/api/v1/incidents/INC-7/merge\"",
+        "action=\"/api/v1/incidents/INC-7/split\"",
+        "action=\"/api/v1/incidents/INC-7/wrong-cause\"",
+        "type=\"checkbox\" name=\"alerts\"",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("INC-7/undo"), "there is nothing to take back: {page}");
+    let page = get(&script.router(), "/incidents/INC-8").await.text;
+    assert!(page.contains("href=\"/incidents/INC-7\"") && page.contains("href=\"/incidents/INC-3\""), "{page}");
+    assert!(page.contains("INC-8/undo") && !page.contains("INC-8/merge"), "{page}");
+}
+
+#[tokio::test]
+async fn a_form_that_is_refused_says_so_on_a_page() {
+    let script = Script::new().set(|state| {
+        state.incidents = vec![incident()];
+        state.verdict = Some(Verdict::Refused);
+    });
+    let own = [("content-type", "application/x-www-form-urlencoded"), ("origin", "http://localhost:9099")];
+    let answer = ask(&script.router(), Method::POST, "/api/v1/incidents/INC-7/split", &own, "alerts=3&alerts=4").await;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    assert!(answer.text.contains("nothing was changed"), "{}", answer.text);
 }
 
 #[tokio::test]

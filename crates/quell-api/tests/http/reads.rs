@@ -4,7 +4,8 @@ use axum::http::{Method, StatusCode};
 use quell_api::ApiLimits;
 use quell_api::ports::{Health, Received, Refusal};
 use quell_domain::{
-    Activation, AlertState, ArtefactKind, CommandKind, Digest, IncidentState, Position, Reason, Source, Timestamp, Verdict,
+    Activation, AlertId, AlertState, ArtefactKind, CiId, CommandKind, Digest, Feedback, IncidentId, IncidentState,
+    Party, Position, Reason, Said, Source, Standing, Timestamp, Verdict,
 };
 use quell_engine::Parked;
 use quell_formats::alertmanager::decode_api;
@@ -245,6 +246,53 @@ async fn commands_are_answered_with_what_became_of_them() {
 }
 
 #[tokio::test]
+async fn groups_and_causes_are_mended_by_commands() {
+    let id = |number| IncidentId { shard: 0, number };
+    let split = |alerts: &[u64]| CommandKind::Split { alerts: alerts.iter().copied().map(AlertId).collect() };
+    let cause = |right: Option<&str>| CommandKind::WrongCause { ci: CiId::new("db"), right: right.map(CiId::new) };
+    for (act, body, expected) in [
+        ("merge", r#"{"into":"INC-8"}"#, CommandKind::Merge { into: id(8) }),
+        ("split", r#"{"alerts":[3,"4"]}"#, split(&[3, 4])),
+        ("split", r#"{"alerts":5}"#, split(&[5])),
+        ("wrong-group", r#"{"alert":3}"#, CommandKind::WrongGroup { alert: AlertId(3) }),
+        ("wrong-cause", r#"{"ci":"db"}"#, cause(None)),
+        ("wrong-cause", r#"{"ci":"db","right":"sw"}"#, cause(Some("sw"))),
+        ("undo", "", CommandKind::Undo),
+    ] {
+        let script = Script::new().set(|state| {
+            state.incidents = vec![incident(7, IncidentState::Open), incident(8, IncidentState::Open)];
+            state.verdict = Some(Verdict::Refused);
+        });
+        let answer = post(&script.router(), &format!("/api/v1/incidents/INC-7/{act}"), body).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{act}: {}", answer.text);
+        conforms("Commanded", &answer.json());
+        assert_eq!(answer.json()["outcome"], "refused");
+        assert_eq!(script.get(|state| state.commands[0].kind.clone()), expected);
+    }
+}
+
+#[tokio::test]
+async fn what_operators_said_is_listed() {
+    let party = |ci: Option<&str>| Party { ci: ci.map(CiId::new), alert: "Down".into() };
+    let (ours, theirs) = (vec![party(Some("db"))], vec![party(None)]);
+    let feedback = |command, said| Feedback {
+        command: Position(command),
+        incident: IncidentId { shard: 0, number: 7 },
+        actor: "ana".into(),
+        at: NOW,
+        said,
+        standing: Standing::InForce,
+    };
+    let cause = Said::Cause { wrong: CiId::new("db"), right: None, alerts: ours.clone() };
+    let script = Script::new().set(|state| {
+        state.feedback = vec![feedback(2, Said::Apart { ours, theirs }), feedback(1, cause)];
+    });
+    let listed = get(&script.router(), "/api/v1/feedback?limit=5").await.json();
+    conforms("FeedbackList", &listed);
+    assert_eq!((&listed["items"][0]["kind"], &listed["items"][1]["wrong"]), (&json!("apart"), &json!("db")));
+}
+
+#[tokio::test]
 async fn commands_that_cannot_be() {
     let script = Script::new().set(|state| state.incidents = vec![incident(7, IncidentState::Open)]);
     for (path, body, status) in [
@@ -252,6 +300,14 @@ async fn commands_that_cannot_be() {
         ("/api/v1/incidents/INC-7/ack", "nonsense", 400),
         ("/api/v1/incidents/INC-7/comment", r#"{"by":"Ana"}"#, 400),
         ("/api/v1/incidents/INC-7/ack", r#"{"by":7}"#, 400),
+        ("/api/v1/incidents/INC-7/ack", r#"{"into":"INC-8"}"#, 400),
+        ("/api/v1/incidents/INC-7/merge", "{}", 400),
+        ("/api/v1/incidents/INC-7/merge", r#"{"into":"INC-9"}"#, 404),
+        ("/api/v1/incidents/INC-7/merge", r#"{"into":["INC-9","INC-7"]}"#, 400),
+        ("/api/v1/incidents/INC-7/split", r#"{"alerts":[]}"#, 400),
+        ("/api/v1/incidents/INC-7/split", r#"{"alerts":["x"]}"#, 400),
+        ("/api/v1/incidents/INC-7/wrong-group", r#"{"alert":-1}"#, 400),
+        ("/api/v1/incidents/INC-7/wrong-cause", r#"{"right":"db"}"#, 400),
     ] {
         let answer = post(&script.router(), path, body).await;
         assert_eq!(answer.status.as_u16(), status, "{path} {body}: {}", answer.text);

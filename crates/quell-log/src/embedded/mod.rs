@@ -151,6 +151,20 @@ impl EmbeddedLog {
     }
 }
 
+impl EmbeddedLog {
+    /// Only reads the log in `dir`, whether or not a process has it; nothing is created or changed.
+    ///
+    /// # Errors
+    /// [`OpenError::File`], when there is no log.
+    pub fn read_only(dir: &Path) -> Result<Reader, OpenError> {
+        let path = dir.join(files::RECORDS);
+        match std::fs::metadata(&path) {
+            Ok(_) => Ok(Reader::open(&path)),
+            Err(source) => Err(OpenError::File { path, source }),
+        }
+    }
+}
+
 impl fmt::Debug for EmbeddedLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EmbeddedLog")

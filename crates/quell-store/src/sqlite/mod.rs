@@ -95,6 +95,16 @@ impl SqliteStore {
         Ok(SqliteStore { inner: Arc::new(Inner { connect, writer, readers, unsettled, failed }) })
     }
 
+    /// Opens the store in a file only to read it, whether or not a process writes to it. What would change it fails.
+    ///
+    /// # Errors
+    /// [`StoreError::TooNew`] and [`StoreError::TooOld`] for files of other versions, else what the disk says.
+    pub async fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let (connect, readers) = open::open_read_only(path).await?;
+        let (writer, unsettled, failed) = (Arc::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        Ok(SqliteStore { inner: Arc::new(Inner { connect, writer, readers, unsettled, failed }) })
+    }
+
     /// Closes the file. What is asked of the store after that fails.
     pub async fn close(&self) {
         self.inner.readers.close().await;

@@ -1,5 +1,6 @@
 //! Opens the file and brings its schema up to date. Absent on purpose: what the tables hold.
 
+use std::cmp::Ordering;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -31,14 +32,7 @@ pub(super) async fn open(
     options: &Options,
 ) -> Result<(SqliteConnectOptions, SqliteConnection, SqlitePool), StoreError> {
     create(path).map_err(|error| fault(OPEN)(sqlx::Error::Io(error)))?;
-    let base = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(false)
-        .busy_timeout(Duration::from_secs(5))
-        .page_size(8192)
-        .pragma("temp_store", "MEMORY")
-        .statement_cache_capacity(200)
-        .disable_statement_logging();
+    let base = base(path);
     let mut write = base
         .clone()
         .journal_mode(SqliteJournalMode::Wal)
@@ -54,9 +48,36 @@ pub(super) async fn open(
     }
     let mut writer = write.connect().await.map_err(fault(OPEN))?;
     migrate(&mut writer).await?;
+    Ok((write, writer, readers(base)))
+}
+
+/// The options and the readers of a file that is not to be changed, whoever else has it open.
+pub(super) async fn open_read_only(path: &Path) -> Result<(SqliteConnectOptions, SqlitePool), StoreError> {
+    let options = base(path).read_only(true);
+    let readers = readers(options.clone());
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&readers).await.map_err(fault(OPEN))?;
+    match found.cmp(&known) {
+        Ordering::Greater => Err(StoreError::TooNew { found, known }),
+        Ordering::Less => Err(StoreError::TooOld { found, known }),
+        Ordering::Equal => Ok((options, readers)),
+    }
+}
+
+fn base(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .busy_timeout(Duration::from_secs(5))
+        .page_size(8192)
+        .pragma("temp_store", "MEMORY")
+        .statement_cache_capacity(200)
+        .disable_statement_logging()
+}
+
+fn readers(base: SqliteConnectOptions) -> SqlitePool {
     let readers = base.read_only(true).row_buffer_size(256);
-    let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(readers);
-    Ok((write, writer, readers))
+    SqlitePoolOptions::new().max_connections(4).connect_lazy_with(readers)
 }
 
 /// For the owner's eyes only; SQLite gives its side files the same rights. Synced into its directory, so that it is

@@ -1,0 +1,157 @@
+//! Recorded traffic: a file of alerts, or the log of an installation, read only and as often as wanted.
+//!
+//! Operators' commands on a log are left out: they name incidents, and another configuration may open others. Absent on
+//! purpose: deciding anything; the records go to a [`Replay`].
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use quell_domain::{Activation, ArtefactKind, Input, Position, Shard, Topology};
+use quell_engine::{Artefact, Settings};
+use quell_formats::{record, replay as lines, topology};
+use quell_log::Stream;
+use quell_log::embedded::{EmbeddedLog, Reader};
+use quell_store::{SqliteStore, Store};
+
+use crate::artefacts;
+use crate::replay::Replay;
+
+/// Records read at once.
+const CHUNK: usize = 256;
+
+/// Where recorded traffic lies.
+#[derive(Debug)]
+pub enum Traffic {
+    /// One body a line, with a topology for all of them.
+    File {
+        /// The file.
+        alerts: PathBuf,
+        /// What depends on what.
+        topology: Topology,
+    },
+    /// The log of an installation, with its artefacts.
+    Log {
+        /// Its records.
+        reader: Reader,
+        /// Its store, for the artefacts that the log activates.
+        store: SqliteStore,
+        /// In force all the time instead of what the log activates.
+        topology: Option<Topology>,
+    },
+}
+
+impl Traffic {
+    /// The traffic of a data directory, whether or not a process has it.
+    ///
+    /// # Errors
+    /// When there is no log or no store in it, or they are of another version.
+    pub async fn of_directory(directory: &Path, topology: Option<Topology>) -> anyhow::Result<Self> {
+        let reader = EmbeddedLog::read_only(directory)?;
+        let file = directory.join("store.db");
+        let store = SqliteStore::open_read_only(&file).await;
+        let store = store.with_context(|| format!("cannot read {}", file.display()))?;
+        Ok(Traffic::Log { reader, store, topology })
+    }
+
+    /// The rules that an installation has in force; `None` for a file.
+    ///
+    /// # Errors
+    /// When its store cannot be read.
+    pub async fn rules(&self) -> anyhow::Result<Option<Arc<Settings>>> {
+        let Traffic::Log { store, .. } = self else { return Ok(None) };
+        let (_, checkpoint) = store.position(Shard::FIRST).await?;
+        let Some(digest) = checkpoint.rules else { return Ok(None) };
+        match artefacts::load(store, ArtefactKind::Rules, digest).await? {
+            Artefact::Rules(settings) => Ok(Some(settings)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Plays all of it under these settings; returns the ledger's replay and how many bodies of alerts there were.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood.
+    pub async fn play(&self, settings: Arc<Settings>) -> anyhow::Result<(Replay, u64)> {
+        match self {
+            Traffic::File { alerts, topology } => {
+                let mut replay = Replay::new(settings, topology.clone());
+                let records = play_file(&mut replay, alerts)?;
+                Ok((replay, records))
+            }
+            Traffic::Log { reader, store, topology } => play_log(settings, reader, store, topology.as_ref()).await,
+        }
+    }
+}
+
+/// Plays a file of alerts; returns how many bodies it held.
+///
+/// # Errors
+/// When it cannot be read or understood.
+pub fn play_file(replay: &mut Replay, alerts: &Path) -> anyhow::Result<u64> {
+    let file = std::fs::File::open(alerts).with_context(|| format!("cannot read {}", alerts.display()))?;
+    let mut reader = std::io::BufReader::with_capacity(1 << 20, file);
+    let (mut text, mut number, mut records) = (String::new(), 0, 0);
+    loop {
+        text.clear();
+        number += 1;
+        if reader.read_line(&mut text).with_context(|| format!("cannot read {}", alerts.display()))? == 0 {
+            return Ok(records);
+        }
+        match lines::line(number, &text) {
+            Ok(Some(recorded)) => {
+                records += 1;
+                replay.play(recorded.received_at, recorded.source, recorded.payload);
+            }
+            Ok(None) => {}
+            Err(mistake) => bail!("{}: {mistake}", alerts.display()),
+        }
+    }
+}
+
+async fn play_log(
+    settings: Arc<Settings>,
+    reader: &Reader,
+    store: &SqliteStore,
+    fixed: Option<&Topology>,
+) -> anyhow::Result<(Replay, u64)> {
+    let first = reader.read::<Input>(Stream::Main, Position::START.next(), 1).await?;
+    let start = first.first().map(|record| record.stamp.position);
+    // Where the log's beginning is kept no longer, what it activated then is taken to be what is in force now.
+    let (_, checkpoint) = store.position(Shard::FIRST).await?;
+    let cut = start.is_some_and(|start| start > Position::START.next());
+    let known = match (fixed, checkpoint.topology.filter(|_| cut)) {
+        (Some(topology), _) => topology.clone(),
+        (None, Some(digest)) => {
+            let bytes =
+                store.artefact(ArtefactKind::Topology, digest).await?.context("the topology is not in the store")?;
+            topology::decode(&bytes).map_err(|mistakes| {
+                anyhow::anyhow!(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+            })?
+        }
+        (None, None) => Topology::default(),
+    };
+    let mut replay = Replay::new(settings, known);
+    let (mut from, mut bodies) = (Position::START.next(), 0);
+    loop {
+        let records = reader.read::<Input>(Stream::Main, from, CHUNK).await?;
+        let Some(last) = records.last().map(|record| record.stamp.position) else { return Ok((replay, bodies)) };
+        for entry in records {
+            let received_at = entry.stamp.received_at;
+            match record::decode(entry.kind, &entry.body)? {
+                Input::Activate(Activation { kind: ArtefactKind::Rules, .. }) | Input::Command(_) => {}
+                Input::Activate(Activation { kind: ArtefactKind::Topology, .. }) if fixed.is_some() => {}
+                Input::Activate(activation) => {
+                    let artefact = artefacts::load(store, activation.kind, activation.digest).await?;
+                    replay.activate(received_at, activation, artefact);
+                }
+                input @ (Input::Alerts(_) | Input::Tick | Input::Outage { .. }) => {
+                    bodies += u64::from(matches!(input, Input::Alerts(_)));
+                    replay.input(received_at, &input);
+                }
+            }
+        }
+        from = last.next();
+    }
+}
