@@ -52,6 +52,8 @@ pub struct Options {
     pub unwatched: f64,
     /// A share of the relationships that the CMDB has forgotten; half as many again are wrong.
     pub errors: f64,
+    /// The CMDB has one word for every relationship and knows of no alternatives.
+    pub plain: bool,
 }
 
 impl Options {
@@ -78,7 +80,18 @@ impl Options {
         if cis >= 800 {
             kinds.push(FaultKind::Zone);
         }
-        Options { seed, estate: seed, cis, faults, kinds, noise: 0.3, missing: 0.0, unwatched: 0.0, errors: 0.01 }
+        Options {
+            seed,
+            estate: seed,
+            cis,
+            faults,
+            kinds,
+            noise: 0.3,
+            missing: 0.0,
+            unwatched: 0.0,
+            errors: 0.01,
+            plain: false,
+        }
     }
 
     /// The same with gaps: a tenth of the CIs missing from the CMDB, a tenth of the roots unmonitored.
@@ -130,7 +143,7 @@ pub fn storm(options: &Options) -> Storm {
     faults = kept.into_iter().map(|at| faults[at].clone()).collect();
     let mut cmdb_rng = rng.fork(4);
     let missing = (0..estate.parts.len()).filter(|_| cmdb_rng.chance(options.missing)).collect();
-    let cmdb = estate.cmdb(&missing, options.errors, &mut cmdb_rng);
+    let cmdb = estate.cmdb(&missing, options.errors, options.plain, &mut cmdb_rng);
     Storm { estate, cmdb, faults, episodes }
 }
 
