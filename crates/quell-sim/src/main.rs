@@ -108,7 +108,7 @@ struct Score {
 /// What storms are like, where the usual is not wanted.
 #[derive(Args)]
 struct Shaped {
-    /// So many faults; usual are 6 to 60, by the estate's size.
+    /// So many faults; usual are 8 to 100, by the estate's size.
     #[arg(long)]
     faults: Option<usize>,
     /// Kinds of faults: switch, host, storage, database, bad_deploy, certificate, zone.

@@ -27,7 +27,7 @@ use spread::{FaultKind, Hit, spread};
 /// Seconds before the first fault in which there is nothing but noise.
 pub const LEAD: f64 = 3600.0;
 /// Seconds over which faults begin.
-pub const SPAN: f64 = 4.0 * 3600.0;
+pub const SPAN: f64 = 5.0 * 3600.0;
 /// Seconds in which everything heals and is told.
 pub const TAIL: f64 = 3600.0;
 
@@ -61,18 +61,18 @@ impl Options {
     #[must_use]
     pub fn usual(seed: u64, cis: usize) -> Options {
         let faults = match cis {
-            0..300 => 6,
+            0..300 => 8,
             300..3_000 => 14,
-            3_000..30_000 => 30,
-            _ => 60,
+            3_000..30_000 => 45,
+            _ => 100,
         };
         let mut kinds: Vec<FaultKind> = [
-            (FaultKind::Switch, 4),
-            (FaultKind::Host, 5),
-            (FaultKind::Storage, 2),
-            (FaultKind::Database, 5),
-            (FaultKind::Deploy, 6),
-            (FaultKind::Certificate, 2),
+            (FaultKind::Switch, 8),
+            (FaultKind::Host, 10),
+            (FaultKind::Storage, 4),
+            (FaultKind::Database, 10),
+            (FaultKind::Deploy, 12),
+            (FaultKind::Certificate, 4),
         ]
         .into_iter()
         .flat_map(|(kind, times)| vec![kind; times])
@@ -154,7 +154,7 @@ fn faults(estate: &Estate, options: &Options, rng: &mut Rng) -> Vec<Fault> {
     let mut tries = 0;
     while faults.len() < options.faults && tries < options.faults * 20 {
         let center = LEAD + rng.range(0.0, SPAN);
-        let (burst, near) = (1 + rng.index(3), rng.chance(0.25));
+        let (burst, near) = (1 + rng.index(3), rng.chance(0.15));
         let mut first = None;
         for _ in 0..burst.min(options.faults - faults.len()) {
             tries += 1;
