@@ -123,7 +123,7 @@ fn replay() {
 fn curve() {
     let mut rng = Rng::new(7);
     let estate = Estate::new(CIS, &mut rng);
-    let mut desk = Desk::new(estate.cmdb(&std::collections::BTreeSet::new(), 0.0, &mut rng));
+    let mut desk = Desk::new(estate.cmdb(&std::collections::BTreeSet::new(), 0.0, false, &mut rng));
     let last = CURVE[CURVE.len() - 1] + POINT;
     let (mut open, mut fault) = (0, 0_u64);
     let mut measured: Option<(u64, u64, Duration)> = None;

@@ -108,7 +108,7 @@ struct Score {
 /// What storms are like, where the usual is not wanted.
 #[derive(Args)]
 struct Shaped {
-    /// So many faults; usual are 6 to 60, by the estate's size.
+    /// So many faults; usual are 8 to 100, by the estate's size.
     #[arg(long)]
     faults: Option<usize>,
     /// Kinds of faults: switch, host, storage, database, bad_deploy, certificate, zone.
@@ -123,16 +123,20 @@ struct Shaped {
     /// A share of the relationships that the CMDB has forgotten; half as many again are wrong [default: 0.01].
     #[arg(long)]
     errors: Option<f64>,
+    /// The CMDB has one word for every relationship and knows of no alternatives.
+    #[arg(long)]
+    plain: bool,
 }
 
 impl Shaped {
     fn options(&self, seed: u64, cis: usize) -> storms::Options {
-        let Shaped { faults, kinds, noise, gaps, errors } = self;
+        let Shaped { faults, kinds, noise, gaps, errors, plain } = self;
         let usual = storms::Options::usual(seed, cis);
         let mut options = if *gaps { usual.with_gaps() } else { usual };
         options.faults = faults.unwrap_or(options.faults);
         options.noise = noise.unwrap_or(options.noise);
         options.errors = errors.unwrap_or(options.errors);
+        options.plain = *plain;
         if !kinds.is_empty() {
             options.kinds.clone_from(kinds);
         }

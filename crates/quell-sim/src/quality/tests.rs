@@ -80,6 +80,37 @@ fn the_dependency_that_alerts_first_is_the_cause() {
 }
 
 #[test]
+fn the_deepest_stray_is_the_cause_of_an_issue_of_latency() {
+    let mut metrics = "scenario,split,issue,ts,node,metric,stat,value\n".to_owned();
+    let mut row = |split: &str, issue: &str, at: usize, node: &str, metric: &str, value: f64| {
+        metrics += &format!("s,{split},{issue},{at},{node},{metric},Average,{value}\n");
+    };
+    for (at, node) in (0..20).flat_map(|n| ["web", "api", "db"].map(|node| (n * 300, node))) {
+        row("normal", "noissue", at, node, "latency", if at % 600 == 0 { 1.0 } else { 1.1 });
+        row("normal", "noissue", at, node, "availability", 100.0);
+    }
+    for (node, value) in [("web", 2.0), ("api", 3.0), ("db", 9.0)] {
+        row("test", "i", 9_000, node, "latency", value);
+        // Better than usual, or of another metric than the objective's: no alert.
+        row("test", "i", 9_300, node, "latency", 0.1);
+        row("test", "i", 9_300, node, "availability", 20.0);
+    }
+    let issues = "scenario,split,issue,target_node,target_metric,target_agg,target_ts,root_cause,root_metric,how\n\
+        s,test,i,web,latency,Average,9100,db,,\n";
+    let graph = "scenario,caller,callee\ns,web,api\ns,api,db\n";
+    let files = [("metrics.csv.gz", &*metrics), ("issues.csv", issues), ("graph.csv", graph)];
+    let scored = measured(&Folder::new("issue", &files)).expect("a whole folder");
+    let [(_, Scored::Petshop(found))] = scored.as_slice() else { panic!("one set of issues: {scored:?}") };
+    assert_eq!((found.candidates, found.alone.faults), (3, 1));
+    assert_eq!((found.alone.at[0], found.with_target.at[2]), (1.0, 1.0));
+    let by =
+        |name: &str| found.baselines.iter().chain(&found.target_baselines).find(|(n, _)| *n == name).map(|b| b.1.at[0]);
+    assert_eq!((by("most alerts"), by("max z"), by("traversal")), (Some(1.0 / 3.0), Some(1.0), Some(1.0)));
+    let shown = table::json(&scored);
+    assert_eq!((&shown["sets"][0]["task"], &shown["sets"][0]["level"]), (&"cause".into(), &"service".into()));
+}
+
+#[test]
 fn what_cannot_be_scored_is_said() {
     let check = |name: &str, files: &[(&str, &str)], expected: &str| {
         let fault = measured(&Folder::new(name, files)).expect_err("not a whole folder").to_string();

@@ -155,12 +155,13 @@ impl Estate {
     }
 
     /// What the CMDB says: `missing` are the CIs it does not know; of the links it knows a share of `errors` is
-    /// forgotten, and half as many again point to another CI of the same kind.
+    /// forgotten, and half as many again point to another CI of the same kind. A `plain` one has one word for every
+    /// relationship and knows of no alternatives.
     ///
     /// # Panics
     /// Never: ids are counted, and ends are known.
     #[must_use]
-    pub fn cmdb(&self, missing: &BTreeSet<usize>, errors: f64, rng: &mut Rng) -> Topology {
+    pub fn cmdb(&self, missing: &BTreeSet<usize>, errors: f64, plain: bool, rng: &mut Rng) -> Topology {
         let mut of_kind: BTreeMap<Kind, Vec<usize>> = BTreeMap::new();
         for at in (0..self.parts.len()).filter(|at| !missing.contains(at)) {
             of_kind.entry(self.parts[at].kind).or_default().push(at);
@@ -179,12 +180,13 @@ impl Estate {
             if to == link.from || !seen.insert((link.from, to)) {
                 continue;
             }
-            if let Some((name, at_least)) = link.group {
+            let group = link.group.filter(|_| !plain);
+            if let Some((name, at_least)) = group {
                 groups.entry((link.from, name)).or_insert((at_least, 0)).1 += 1;
             }
             relationships.push(Relationship {
-                redundancy: link.group.map(|(name, _)| name.to_owned()),
-                ..Relationship::new(self.id(link.from), self.id(to), link.word)
+                redundancy: group.map(|(name, _)| name.to_owned()),
+                ..Relationship::new(self.id(link.from), self.id(to), if plain { "depends_on" } else { link.word })
             });
         }
         let redundancy = |((ci, name), (at_least, known)): ((usize, &str), (u32, u32))| Redundancy {

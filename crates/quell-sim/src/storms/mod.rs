@@ -27,7 +27,7 @@ use spread::{FaultKind, Hit, spread};
 /// Seconds before the first fault in which there is nothing but noise.
 pub const LEAD: f64 = 3600.0;
 /// Seconds over which faults begin.
-pub const SPAN: f64 = 4.0 * 3600.0;
+pub const SPAN: f64 = 5.0 * 3600.0;
 /// Seconds in which everything heals and is told.
 pub const TAIL: f64 = 3600.0;
 
@@ -52,6 +52,8 @@ pub struct Options {
     pub unwatched: f64,
     /// A share of the relationships that the CMDB has forgotten; half as many again are wrong.
     pub errors: f64,
+    /// The CMDB has one word for every relationship and knows of no alternatives.
+    pub plain: bool,
 }
 
 impl Options {
@@ -59,18 +61,18 @@ impl Options {
     #[must_use]
     pub fn usual(seed: u64, cis: usize) -> Options {
         let faults = match cis {
-            0..300 => 6,
+            0..300 => 8,
             300..3_000 => 14,
-            3_000..30_000 => 30,
-            _ => 60,
+            3_000..30_000 => 45,
+            _ => 100,
         };
         let mut kinds: Vec<FaultKind> = [
-            (FaultKind::Switch, 4),
-            (FaultKind::Host, 5),
-            (FaultKind::Storage, 2),
-            (FaultKind::Database, 5),
-            (FaultKind::Deploy, 6),
-            (FaultKind::Certificate, 2),
+            (FaultKind::Switch, 8),
+            (FaultKind::Host, 10),
+            (FaultKind::Storage, 4),
+            (FaultKind::Database, 10),
+            (FaultKind::Deploy, 12),
+            (FaultKind::Certificate, 4),
         ]
         .into_iter()
         .flat_map(|(kind, times)| vec![kind; times])
@@ -78,7 +80,18 @@ impl Options {
         if cis >= 800 {
             kinds.push(FaultKind::Zone);
         }
-        Options { seed, estate: seed, cis, faults, kinds, noise: 0.3, missing: 0.0, unwatched: 0.0, errors: 0.01 }
+        Options {
+            seed,
+            estate: seed,
+            cis,
+            faults,
+            kinds,
+            noise: 0.3,
+            missing: 0.0,
+            unwatched: 0.0,
+            errors: 0.01,
+            plain: false,
+        }
     }
 
     /// The same with gaps: a tenth of the CIs missing from the CMDB, a tenth of the roots unmonitored.
@@ -130,7 +143,7 @@ pub fn storm(options: &Options) -> Storm {
     faults = kept.into_iter().map(|at| faults[at].clone()).collect();
     let mut cmdb_rng = rng.fork(4);
     let missing = (0..estate.parts.len()).filter(|_| cmdb_rng.chance(options.missing)).collect();
-    let cmdb = estate.cmdb(&missing, options.errors, &mut cmdb_rng);
+    let cmdb = estate.cmdb(&missing, options.errors, options.plain, &mut cmdb_rng);
     Storm { estate, cmdb, faults, episodes }
 }
 
@@ -141,7 +154,7 @@ fn faults(estate: &Estate, options: &Options, rng: &mut Rng) -> Vec<Fault> {
     let mut tries = 0;
     while faults.len() < options.faults && tries < options.faults * 20 {
         let center = LEAD + rng.range(0.0, SPAN);
-        let (burst, near) = (1 + rng.index(3), rng.chance(0.25));
+        let (burst, near) = (1 + rng.index(3), rng.chance(0.15));
         let mut first = None;
         for _ in 0..burst.min(options.faults - faults.len()) {
             tries += 1;

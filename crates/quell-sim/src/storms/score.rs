@@ -3,6 +3,7 @@
 //! B³, pairs and the Rand index are over the alert episodes of faults; an episode in no incident is missed; an
 //! incident's fault is the one that most of its episodes belong to. Deliberately absent: anything fitted to a seed.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,7 @@ pub fn score(storm: &Storm, settings: &Arc<Settings>) -> StormScore {
     let bucket = |seen: &Seen<'_>| seen.at.since(wire::START).as_secs() / WINDOW.as_secs();
     let baselines = vec![
         ("time bucket, 5 min", scored(&seen.iter().map(bucket).collect::<Vec<_>>())),
+        ("time gap, 60 s", scored(&baselines::time_gap(&seen, baselines::WINDOW))),
         ("same label, 5 min", scored(&baselines::same_label(seen.iter().copied(), WINDOW))),
         ("topology ≤ 2 hops, 60 s", scored(&baselines::topology(&seen, &map, 2, baselines::WINDOW))),
         ("topology ≤ 2 hops, 5 min", scored(&baselines::topology(&seen, &map, 2, WINDOW))),
@@ -108,24 +110,26 @@ fn replay(storm: &Storm, settings: &Arc<Settings>) -> (Vec<Filed>, Vec<Vec<(CiId
         .enumerate()
         .map(|(ix, episode)| Filed { fault: episode.fault, incident: incident(ix) })
         .collect();
-    // An incident speaks for one fault: the one that most of its episodes belong to.
-    let mut held: BTreeMap<u64, BTreeMap<usize, usize>> = BTreeMap::new();
-    for Filed { fault, incident } in &filed {
-        if let (Some(fault), Some(incident)) = (fault, incident) {
-            *held.entry(*incident).or_default().entry(*fault).or_default() += 1;
-        }
-    }
-    let speaks_for = |incident: u64| {
-        let most = held.get(&incident)?.iter().max_by_key(|(fault, held)| (**held, std::cmp::Reverse(**fault)));
-        most.map(|(fault, _)| *fault)
-    };
+    let speaks_for = speak_for(&filed);
     for (fault, named) in named.iter_mut().enumerate() {
         let own = holds_most(storm, &ids, &replay, fault);
-        if own.and_then(speaks_for) != Some(fault) {
+        if own.and_then(|incident| speaks_for.get(&incident)) != Some(&fault) {
             named.clear();
         }
     }
     (filed, named)
+}
+
+/// An incident speaks for one fault: the one that most of its episodes belong to; of equals the earlier one.
+fn speak_for(filed: &[Filed]) -> BTreeMap<u64, usize> {
+    let mut held: BTreeMap<u64, BTreeMap<usize, usize>> = BTreeMap::new();
+    for Filed { fault, incident } in filed {
+        if let (Some(fault), Some(incident)) = (fault, incident) {
+            *held.entry(*incident).or_default().entry(*fault).or_default() += 1;
+        }
+    }
+    let most = |held: BTreeMap<usize, usize>| held.into_iter().max_by_key(|&(fault, held)| (held, Reverse(fault)));
+    held.into_iter().filter_map(|(incident, held)| Some((incident, most(held)?.0))).collect()
 }
 
 /// The incident that holds most of a fault's episodes now; of equals the older one.
@@ -135,7 +139,7 @@ fn holds_most(storm: &Storm, ids: &[Option<AlertId>], replay: &Replay, fault: us
     for incident in own.filter_map(|(_, id)| replay.episode((*id)?)?.now) {
         *held.entry(incident).or_default() += 1;
     }
-    held.into_iter().max_by_key(|&(incident, held)| (held, std::cmp::Reverse(incident))).map(|(incident, _)| incident)
+    held.into_iter().max_by_key(|&(incident, held)| (held, Reverse(incident))).map(|(incident, _)| incident)
 }
 
 /// One line of figures, as the table shows them.
@@ -161,7 +165,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// True when neither the time bucket nor two hops do well: a storm that they tell apart proves nothing.
+    /// True when neither time alone nor two hops do well: a storm that they tell apart proves nothing.
     #[must_use]
     pub fn counts(&self) -> bool {
         let easy = self.baselines.iter().filter(|(name, _)| !name.starts_with("same label"));
@@ -207,5 +211,30 @@ fn median(mut values: Vec<f64>) -> f64 {
         0 => 0.0,
         odd if odd % 2 == 1 => values[odd / 2],
         even => f64::midpoint(values[even / 2 - 1], values[even / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_incident_speaks_for_the_fault_with_most_of_its_episodes() {
+        let filed = [(Some(0), 7), (Some(1), 7), (Some(1), 7), (Some(3), 8), (Some(2), 8), (None, 9), (None, 9)];
+        let filed = filed.map(|(fault, incident)| Filed { fault, incident: Some(incident) });
+        assert_eq!(speak_for(&filed), BTreeMap::from([(7, 1), (8, 2)]));
+    }
+
+    #[test]
+    fn storms_count_when_neither_time_nor_two_hops_tell_them_apart() {
+        let figures = |b3| Figures { partition: [b3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], causes: None };
+        let with = |baselines| Summary { seeds: 1, sizes: [0.0; 3], quell: figures(1.0), baselines };
+        assert!(with(vec![("time gap, 60 s", figures(0.8)), ("same label, 5 min", figures(0.9))]).counts());
+        assert!(!with(vec![("topology ≤ 2 hops, 5 min", figures(0.81))]).counts());
+    }
+
+    #[test]
+    fn a_median_is_the_middle() {
+        assert_eq!([median(vec![3.0, 1.0, 2.0]), median(vec![4.0, 1.0]), median(vec![])], [2.0, 2.5, 0.0]);
     }
 }

@@ -159,7 +159,7 @@ impl Spread<'_> {
 
     /// A part of the racks, one after the other.
     fn zone(&mut self, root: usize) {
-        let share = self.rng.range(0.15, 0.5);
+        let share = self.rng.range(0.1, 0.35);
         for &link in &self.estate.dependents[root] {
             if self.rng.chance(share) {
                 let after = self.rng.range(1.0, 240.0);

@@ -56,6 +56,14 @@ fn gaps_take_away_a_tenth() {
 }
 
 #[test]
+fn a_plain_cmdb_knows_the_same_relationships_by_one_word() {
+    let (known, plain) = (small(1).cmdb, storm(&Options { plain: true, ..Options::usual(1, 600) }).cmdb);
+    assert_eq!(known.relationships().len(), plain.relationships().len());
+    assert!(!known.redundancies().is_empty() && plain.redundancies().is_empty());
+    assert!(plain.relationships().iter().all(|r| r.kind == "depends_on" && r.redundancy.is_none()));
+}
+
+#[test]
 fn posts_carry_each_episode_from_start_to_end() {
     let storm = small(1);
     let mut told = vec![0; storm.episodes.len()];
