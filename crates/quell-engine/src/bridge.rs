@@ -89,7 +89,8 @@ impl Engine {
         for (&ci, (at, name)) in &alerts {
             let chance = self.history.chance(ci, background) * self.history.alone(name);
             let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
-            for shared in self.suspects.shared(&self.graph, &suspects, max_hops, *at) {
+            let when = self.when(*at);
+            for shared in self.suspects.shared(&self.graph, &suspects, self.history.fellows(ci), max_hops, when) {
                 *homes.entry(shared.incident).or_default() += correlate::probability(shared.expected, chance);
             }
         }
@@ -97,7 +98,11 @@ impl Engine {
         let home = |(&home, &sum): (&u64, &f64)| {
             let other = self.incidents.get(&home)?;
             let larger = (other.cis.len(), std::cmp::Reverse(home)) > (size, std::cmp::Reverse(number));
-            let fits = home != number && larger && other.is_open() && !other.row.held_apart && only.is_none_or(|only| only == home);
+            let fits = home != number
+                && larger
+                && other.is_open()
+                && !other.row.held_apart
+                && only.is_none_or(|only| only == home);
             (fits && sum / count >= SURE && other.row.merged_into.is_none()).then_some((home, sum / count))
         };
         homes.iter().filter_map(home).reduce(|kept, other| if other.1 > kept.1 { other } else { kept })

@@ -96,6 +96,13 @@ fn explain(graph: &Graph, shared: &Shared) -> Reason {
     let member = name(shared.claim.member);
     let suspect = match shared.suspect {
         Place::Ci(ci) => name(ci),
+        Place::Fellow(ci) => {
+            return Reason::new(
+                "fellow",
+                "tends to alert with {other}, alerting {apart_seconds} s before, as history shows",
+            )
+            .text("other", name(ci));
+        }
         Place::Part(_) => {
             return Reason::new(
                 "same_part",

@@ -291,7 +291,9 @@ impl Engine {
         }
         self.put_in_force(artefact);
         // Either of the others decides what alerts are bound to and how they are looked up.
-        if kind != ArtefactKind::Learned {
+        if kind == ArtefactKind::Learned {
+            self.suspects.wake(&self.graph, self.settings.correlation.max_hops);
+        } else {
             self.rebind();
             self.find_twins_again();
             self.reseat(moment);

@@ -57,11 +57,23 @@ impl History {
     /// How many troubles of its own a CI has a second: its own count, drawn to the mean of all CIs, and that to the
     /// setting, the more the less was seen.
     pub(crate) fn chance(&self, ci: CiIx, background: Duration) -> f64 {
-        let setting = 1.0 / background.as_secs_f64().max(1e-6);
-        let seconds = self.learned.seconds;
-        let mean = (self.all + PRIOR) / (seconds * self.cis + PRIOR / setting);
+        let (seconds, mean) = self.mean(background);
         let own = self.troubles.get(&ci).copied().unwrap_or(0.0);
         (own + 1.0) / (seconds + 1.0 / mean)
+    }
+
+    /// The least that [`Self::chance`] and [`Self::alone`] come to together.
+    pub(crate) fn least_chance(&self, background: Duration) -> f64 {
+        let (seconds, mean) = self.mean(background);
+        1.0 / (seconds + 1.0 / mean) / NAME_BOUND
+    }
+
+    /// Seconds that were learned from, and how many troubles of its own a CI has a second on average.
+    fn mean(&self, background: Duration) -> (f64, f64) {
+        let setting = 1.0 / background.as_secs_f64().max(1e-6);
+        let seconds = self.learned.seconds;
+        // Without a graph there is no CI to ask for.
+        (seconds, (self.all + PRIOR) / (seconds * self.cis.max(1.0) + PRIOR / setting))
     }
 
     /// How many times likelier an alert of this name comes by chance than any alert does.

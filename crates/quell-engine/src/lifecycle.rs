@@ -39,13 +39,7 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) fn of_row(row: Incident) -> Self {
-        Live {
-            row,
-            members: BTreeMap::new(),
-            cis: BTreeMap::new(),
-            recent: Recent::default(),
-            merged: BTreeSet::new(),
-        }
+        Live { row, members: BTreeMap::new(), cis: BTreeMap::new(), recent: Recent::default(), merged: BTreeSet::new() }
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -3,8 +3,9 @@
 //! Absent on purpose: the weighing itself (`bind`, `suspects`, `correlate`).
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::time::Duration;
 
-use quell_domain::{AlertState, Moment, Reason};
+use quell_domain::{AlertState, Moment, Reason, Timestamp};
 
 use crate::alerts::{Entry, Slot};
 use crate::bind::{Bound, bind};
@@ -12,8 +13,12 @@ use crate::correlate::{self, Candidate};
 use crate::engine::Engine;
 use crate::lifecycle::Given;
 use crate::ruled::{Marks, Ruled};
+use crate::suspects::When;
 use crate::threshold::Gate;
 use crate::wave::Recent;
+
+/// How late an alert may be told and still be placed by when it began.
+const LATE: Duration = Duration::from_secs(900);
 
 impl Engine {
     pub(crate) fn place(&mut self, moment: Moment, slot: Slot) {
@@ -98,10 +103,11 @@ impl Engine {
         };
         let rules = &self.settings.correlation;
         let (max_hops, limit) = (rules.max_hops, self.walk_limit());
-        let at = entry.began_at;
+        let when = self.when(entry.began_at);
+        let at = when.at;
         let chance = self.history.chance(ci, rules.background) * self.history.alone(entry.name());
         let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
-        let shared = self.suspects.shared(&self.graph, &suspects, max_hops, at);
+        let shared = self.suspects.shared(&self.graph, &suspects, self.history.fellows(ci), max_hops, when);
         let candidates = shared.iter().filter_map(|shared| {
             let live = self.incidents.get(&shared.incident).filter(|live| live.takes_alerts())?;
             let firing = live.is_open() && live.cis.get(&ci).is_some_and(|&firing| firing > 0);
@@ -109,6 +115,15 @@ impl Engine {
             correlate::weigh(rules.threshold, &self.graph, shared, (&live.row, lasts), at, chance)
         });
         correlate::best(candidates.collect())
+    }
+
+    /// For an alert that began then; one that comes very late is taken to have come a little late.
+    pub(crate) fn when(&self, began_at: Timestamp) -> When {
+        let rules = &self.settings.correlation;
+        let earliest = self.now() - LATE;
+        let odds = rules.threshold.clamp(0.01, 0.99);
+        let faint = self.history.least_chance(rules.background) * odds / (1.0 - odds);
+        When { at: began_at.max(earliest), earliest, faint }
     }
 
     /// The hash of the label values by which an unbound alert finds its like; `None` when it has none of them.

@@ -43,6 +43,8 @@ pub(crate) enum Place {
     Ci(CiIx),
     /// Something in this part of the estate.
     Part(u32),
+    /// Whatever makes this CI and another alert together, as history shows; nothing claims it.
+    Fellow(CiIx),
 }
 
 /// A suspect of one CI: how far, and how strongly the CI hangs on it, 0 to 1.
@@ -77,6 +79,17 @@ pub(crate) struct Claim {
     pulse: Pulse,
 }
 
+/// For when claims are weighed.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct When {
+    /// When the alert began.
+    pub(crate) at: Timestamp,
+    /// The earliest that any alert to come may be told to have begun.
+    pub(crate) earliest: Timestamp,
+    /// Alerts a second that are too few to matter for any alert, by what is known of chance.
+    pub(crate) faint: f64,
+}
+
 /// The best claim an incident has on one of a new alert's suspects.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Shared {
@@ -91,13 +104,22 @@ pub(crate) struct Shared {
     pub(crate) expected: f64,
 }
 
-/// The claims on one suspect, by incident: of those that have an alert on it, and of those that hang on it.
+/// An incident's claims on one suspect: of its alerts on it, and of those that hang on it.
+#[derive(Debug, Default)]
+struct Both {
+    own: Option<Claim>,
+    via: Option<Claim>,
+}
+
+/// The claims on one suspect, by incident.
 #[derive(Debug, Default)]
 struct Claims {
-    own: BTreeMap<u64, Claim>,
-    via: BTreeMap<u64, Claim>,
-    /// Those of `via` that [`LEAST_SHARE`] lets be looked at.
-    heavy: BTreeSet<u64>,
+    all: BTreeMap<u64, Both>,
+    /// Those with an alert on the suspect itself.
+    own: BTreeSet<u64>,
+    /// Those that may still join something that hangs on it: heavy enough, and not faded. One that has faded is found
+    /// when it is looked at, and wakes with its next alert.
+    awake: BTreeSet<u64>,
 }
 
 /// What an incident's claims come to.
@@ -174,6 +196,7 @@ impl Suspects {
     pub(crate) fn fan(&mut self, graph: &Graph, place: Place, max_hops: u32) -> u32 {
         match place {
             Place::Ci(ci) => self.fan_in(graph, ci, max_hops),
+            Place::Fellow(_) => 0,
             Place::Part(part) => self.parts.get_or_insert_with(|| Parts::new(graph)).size(part).saturating_sub(1),
         }
     }
@@ -185,23 +208,26 @@ impl Suspects {
         for suspect in suspects {
             let Suspect { place, hops, strength } = *suspect;
             let fan_in = f64::from(self.fan(graph, place, max_hops));
-            let claims = self.claims.entry(place).or_default();
-            let by_incident = if suspect.hops == 0 { &mut claims.own } else { &mut claims.via };
+            let Claims { all, own, awake } = self.claims.entry(place).or_default();
+            let both = all.entry(incident).or_default();
             let none = || Claim { hops, strength, member, mass: 0.0, pulse: Pulse::new(at) };
-            let claim = by_incident.entry(incident).or_insert_with(none);
+            let claim = if hops == 0 { &mut both.own } else { &mut both.via }.get_or_insert_with(none);
             claim.pulse.beat(at, if fires { strength } else { strength * ENDED });
+            claim.mass += if fresh { strength } else { 0.0 };
+            if hops == 0 {
+                own.insert(incident);
+            }
+            if hops == 0 || claim.mass * LEAST_SHARE >= fan_in {
+                awake.insert(incident);
+            }
             if !fresh {
                 continue;
             }
-            claim.mass += strength;
             // The nearest member counts; of equals the one with the lowest id, whichever came first.
             if (strength, claim.member) > (claim.strength, member) {
                 (claim.hops, claim.strength, claim.member) = (hops, strength, member);
             }
-            if hops > 0 && claim.mass * LEAST_SHARE >= fan_in {
-                claims.heavy.insert(incident);
-            }
-            let fit = claims.weight(incident, fan_in).fit();
+            let fit = both.weight(fan_in).fit();
             if fit > best.0 {
                 best = (fit, Some(place));
             }
@@ -217,8 +243,9 @@ impl Suspects {
     pub(crate) fn turn(&mut self, incident: u64, beat: Beat, suspects: &[Suspect]) {
         for suspect in suspects {
             let Some(claims) = self.claims.get_mut(&suspect.place) else { continue };
-            let by_incident = if suspect.hops == 0 { &mut claims.own } else { &mut claims.via };
-            if let Some(claim) = by_incident.get_mut(&incident) {
+            let both = claims.all.get_mut(&incident);
+            let claim = both.and_then(|both| if suspect.hops == 0 { both.own.as_mut() } else { both.via.as_mut() });
+            if let Some(claim) = claim {
                 let weight = suspect.strength * (1.0 - ENDED);
                 claim.pulse.beat(beat.at, if beat.fires { weight } else { -weight });
             }
@@ -230,10 +257,10 @@ impl Suspects {
         self.sums.remove(&incident);
         for suspect in suspects {
             if let Some(claims) = self.claims.get_mut(&suspect.place) {
+                claims.all.remove(&incident);
                 claims.own.remove(&incident);
-                claims.via.remove(&incident);
-                claims.heavy.remove(&incident);
-                if claims.own.is_empty() && claims.via.is_empty() {
+                claims.awake.remove(&incident);
+                if claims.all.is_empty() {
                     self.claims.remove(&suspect.place);
                 }
             }
@@ -244,12 +271,7 @@ impl Suspects {
     pub(crate) fn around(&self, incident: u64, limit: usize) -> Vec<u64> {
         let likeliest = self.sums.get(&incident).and_then(|sum| sum.likeliest);
         let Some(claims) = likeliest.and_then(|place| self.claims.get(&place)) else { return Vec::new() };
-        let mut around: Vec<u64> = claims.own.keys().rev().take(limit).copied().collect();
-        around.extend(claims.via.keys().rev().take(limit));
-        around.retain(|&other| other != incident);
-        around.sort_unstable();
-        around.dedup();
-        around
+        claims.all.keys().rev().filter(|&&other| other != incident).take(limit).copied().collect()
     }
 
     /// Forgets everything: another graph, or other rules, are in force.
@@ -261,25 +283,70 @@ impl Suspects {
         self.parts = None;
     }
 
+    /// Has every claim looked at again: what was too faint for the chance that was known may not be any more.
+    pub(crate) fn wake(&mut self, graph: &Graph, max_hops: u32) {
+        let places: Vec<Place> = self.claims.keys().copied().collect();
+        for place in places {
+            let fan_in = f64::from(self.fan(graph, place, max_hops));
+            let Some(Claims { all, own: _, awake }) = self.claims.get_mut(&place) else { continue };
+            let heavy = |both: &Both| {
+                both.own.is_some() || both.via.as_ref().is_some_and(|via| via.mass * LEAST_SHARE >= fan_in)
+            };
+            awake.extend(all.iter().filter(|(_, both)| heavy(both)).map(|(incident, _)| incident));
+        }
+    }
+
     /// The incidents that share a suspect with a CI, each by its best one, by number.
-    pub(crate) fn shared(&mut self, graph: &Graph, suspects: &[Suspect], max_hops: u32, at: Timestamp) -> Vec<Shared> {
+    pub(crate) fn shared(
+        &mut self,
+        graph: &Graph,
+        suspects: &[Suspect],
+        fellows: &[(CiIx, f64)],
+        max_hops: u32,
+        when: When,
+    ) -> Vec<Shared> {
+        let When { at, earliest, faint } = when;
+        let mut faded = Vec::new();
         let mut best: BTreeMap<u64, Shared> = BTreeMap::new();
         for suspect in suspects {
             if !self.claims.contains_key(&suspect.place) {
                 continue;
             }
             let fan_in = self.fan(graph, suspect.place, max_hops);
-            let claims = &self.claims[&suspect.place];
-            let light = claims.own.keys().filter(|incident| !claims.heavy.contains(incident));
-            for &incident in claims.heavy.iter().chain(light) {
-                let (own, via) = (claims.own.get(&incident), claims.via.get(&incident));
-                let Some(claim) = own.or(via).copied() else { continue };
+            let Some(Claims { all, own, awake }) = self.claims.get_mut(&suspect.place) else { continue };
+            // What the CI has itself is looked at however faint: it lasts.
+            let here = own.iter().filter(|incident| suspect.hops == 0 && !awake.contains(incident));
+            for &incident in awake.iter().chain(here) {
+                let Some(both) = all.get(&incident) else { continue };
+                let Some(claim) = both.own.or(both.via) else { continue };
+                let rates = both.rates(at);
+                let root = (f64::from(fan_in) + 1.0).sqrt();
+                if (rates.0 + rates.1) / root < faint {
+                    let (own, via) = both.rates(earliest);
+                    if (own + via) / root < faint {
+                        faded.push(incident);
+                    }
+                    if suspect.hops > 0 {
+                        continue;
+                    }
+                }
                 let sum = self.sums.get(&incident).copied().unwrap_or_default();
-                let rate = |claim: Option<&Claim>| claim.map_or(0.0, |claim| claim.pulse.rate(at));
-                let weight = claims.weight(incident, f64::from(fan_in));
-                let expected = expected(suspect, (rate(own), rate(via)), &weight, sum);
+                let expected = expected(suspect, rates, &both.weight(f64::from(fan_in)), sum);
                 let (hops, suspect) = (suspect.hops, suspect.place);
                 let shared = Shared { incident, suspect, hops, claim, fan_in, expected };
+                best.entry(incident).and_modify(|kept| *kept = better(*kept, shared)).or_insert(shared);
+            }
+            for incident in faded.drain(..) {
+                awake.remove(&incident);
+            }
+        }
+        for &(fellow, share) in fellows {
+            let Some(Claims { all, own, awake: _ }) = self.claims.get(&Place::Ci(fellow)) else { continue };
+            for &incident in own {
+                let Some(claim) = all.get(&incident).and_then(|both| both.own) else { continue };
+                let expected = claim.pulse.rate(at) * share;
+                let suspect = Place::Fellow(fellow);
+                let shared = Shared { incident, suspect, hops: max_hops, claim, fan_in: 1, expected };
                 best.entry(incident).and_modify(|kept| *kept = better(*kept, shared)).or_insert(shared);
             }
         }
@@ -287,10 +354,16 @@ impl Suspects {
     }
 }
 
-impl Claims {
-    fn weight(&self, incident: u64, fan_in: f64) -> Weight {
-        let mass = |claims: &BTreeMap<u64, Claim>| claims.get(&incident).map_or(0.0, |claim| claim.mass);
+impl Both {
+    fn weight(&self, fan_in: f64) -> Weight {
+        let mass = |claim: &Option<Claim>| claim.as_ref().map_or(0.0, |claim| claim.mass);
         Weight { own: mass(&self.own), via: mass(&self.via), fan_in }
+    }
+
+    /// Alerts a second to be expected of its own ones, and of those that hang on it.
+    fn rates(&self, at: Timestamp) -> (f64, f64) {
+        let rate = |claim: &Option<Claim>| claim.as_ref().map_or(0.0, |claim| claim.pulse.rate(at));
+        (rate(&self.own), rate(&self.via))
     }
 }
 
