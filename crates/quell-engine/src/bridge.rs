@@ -28,7 +28,7 @@ const ASKED: usize = 32;
 const LARGE: usize = 3;
 
 /// The mean probability of its alerts that merges an incident into another.
-const SURE: f64 = 0.6;
+const SURE: f64 = 0.88;
 
 impl Engine {
     /// Merges whatever turns out to belong to this incident, or this one into another.

@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
 use quell_cmdb::{CiIx, Graph};
-use quell_domain::{Alert, CiId, Timestamp};
+use quell_domain::{Alert, AlertState, CiId, Timestamp};
 
 use crate::suspects::{Place, Suspects};
 
@@ -80,7 +80,7 @@ pub struct Learned {
     pub seconds: f64,
     /// Episodes.
     pub episodes: u64,
-    /// Incidents that they were in.
+    /// Incidents that they were in and that are over.
     pub incidents: u64,
     /// Troubles of its own for each CI: its episodes, weighed as in [`NameSeen::alone`].
     pub troubles: BTreeMap<CiId, f64>,
@@ -106,6 +106,7 @@ struct Heard<'a> {
     ci: Option<CiIx>,
     name: &'a str,
     incident: Option<u64>,
+    fires: bool,
 }
 
 impl Learned {
@@ -119,6 +120,7 @@ impl Learned {
                 ci: alert.binding.as_ref().and_then(|binding| graph.find(&binding.ci)),
                 name: quell_domain::alert::name(&alert.labels, &alert.annotations),
                 incident: alert.incident.map(|id| id.number),
+                fires: alert.state == AlertState::Firing,
             })
             .collect();
         heard.sort_by_key(|heard| heard.at);
@@ -149,8 +151,9 @@ impl Learned {
 
     fn by_incident(&mut self, graph: &Graph, heard: &[Heard<'_>]) {
         let mut incidents: BTreeMap<u64, Vec<&Heard<'_>>> = BTreeMap::new();
+        let open: BTreeSet<u64> = heard.iter().filter(|heard| heard.fires).filter_map(|heard| heard.incident).collect();
         for heard in heard {
-            if let Some(number) = heard.incident {
+            if let Some(number) = heard.incident.filter(|number| !open.contains(number)) {
                 incidents.entry(number).or_default().push(heard);
             }
         }

@@ -21,7 +21,7 @@ use crate::suspects::{Place, Suspect, Suspects};
 const NAMED: usize = 10;
 
 /// What an alerting CI gives to a dependency one hop away, beside 1 that it keeps.
-const PASSED: f64 = 0.6;
+const PASSED: f64 = 0.5;
 
 /// The part of it that a silent dependency gets: monitors have gaps, but fewer gaps than eyes.
 const SILENT: f64 = 0.15;

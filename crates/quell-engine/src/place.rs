@@ -17,6 +17,10 @@ use crate::suspects::When;
 use crate::threshold::Gate;
 use crate::wave::Recent;
 
+/// An alert that comes back is the same trouble where it is the trouble, not one sign of many: in an incident of so many
+/// CIs at most.
+const OWN: usize = 2;
+
 /// How late an alert may be told and still be placed by when it began.
 const LATE: Duration = Duration::from_secs(900);
 
@@ -111,7 +115,7 @@ impl Engine {
         let candidates = shared.iter().filter_map(|shared| {
             let live = self.incidents.get(&shared.incident).filter(|live| live.takes_alerts())?;
             let firing = live.is_open() && live.cis.get(&ci).is_some_and(|&firing| firing > 0);
-            let lasts = firing || self.earlier_in(shared.incident, slot) > 0;
+            let lasts = firing || live.cis.len() <= OWN && self.earlier_in(shared.incident, slot) > 0;
             correlate::weigh(rules.threshold, &self.graph, shared, (&live.row, lasts), at, chance)
         });
         correlate::best(candidates.collect())

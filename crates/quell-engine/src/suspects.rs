@@ -376,7 +376,9 @@ fn expected(suspect: &Suspect, (own, via): (f64, f64), weight: &Weight, sum: Sum
     let plausible = if sum.best > 0.0 { (weight.fit() / sum.best).min(1.0).powf(power) } else { 1.0 };
     if let Place::Part(_) = suspect.place {
         // Two alerts in one part are no storm yet: what no relationship shows takes several to be believed.
-        via / others * plausible * power * suspect.strength
+        // Only a storm over much of it speaks for the whole.
+        let covered = (weight.via / others).min(1.0);
+        via / others * plausible * power * suspect.strength * covered
     } else if suspect.hops == 0 {
         own.max(via / others.sqrt() * plausible)
     } else {
