@@ -117,11 +117,13 @@ async fn play_log(
     fixed: Option<&Topology>,
 ) -> anyhow::Result<(Replay, u64)> {
     let first = reader.read::<Input>(Stream::Main, Position::START.next(), 1).await?;
-    let start = first.first().map(|record| record.stamp.position);
-    // Where the log's beginning is kept no longer, what it activated then is taken to be what is in force now.
-    let (_, checkpoint) = store.position(Shard::FIRST).await?;
-    let cut = start.is_some_and(|start| start > Position::START.next());
-    let known = match (fixed, checkpoint.topology.filter(|_| cut)) {
+    // Where the log's beginning is kept no longer, the store still knows what was in force then.
+    let start = first.first().map(|record| record.stamp).filter(|start| start.position > Position::START.next());
+    let then = match start {
+        Some(start) => store.versions(Shard::FIRST, ArtefactKind::Topology, start.received_at, 1).await?.pop(),
+        None => None,
+    };
+    let known = match (fixed, then.map(|version| version.activation.digest)) {
         (Some(topology), _) => topology.clone(),
         (None, Some(digest)) => {
             let bytes =
