@@ -178,6 +178,31 @@ test('everything is read and done without scripts', async () => {
   });
 });
 
+test('alerts are ticked and split off, merged back, and that is taken back', async () => {
+  const id = await firstOpen();
+  let other;
+  await visit(`/incidents/${id}`, {}, async (page) => {
+    await page.mouse.move(5, 5);
+    const ticks = page.locator('input[name="alerts"]');
+    const [tick] = await ticks.evaluateAll((all) => all.map((it) => it.getBoundingClientRect().width));
+    assert.ok(tick < 30, `a box to tick is ${tick} px wide`);
+    await ticks.nth(0).check();
+    await ticks.nth(1).check();
+    await submit(page, 'split', [[['by'], 'Ana Browser']]);
+    other = await eventually(`an incident is split off ${id}`, async () => (await json(`/api/v1/incidents/${id}`)).split[0]);
+    assert.equal((await json(`/api/v1/incidents/${other}`)).alerts.length, 2);
+  });
+  await visit(`/incidents/${other}`, {}, async (page) => {
+    await page.locator('summary', { hasText: 'The same trouble as another?' }).click();
+    await submit(page, 'merge', [[['into'], id]]);
+    await eventually(`${other} is merged`, async () => (await json(`/api/v1/incidents/${other}`)).merged_into === id);
+  });
+  await visit(`/incidents/${id}`, {}, async (page) => {
+    await submit(page, 'undo', []);
+    await eventually(`${other} is back`, async () => (await json(`/api/v1/incidents/${other}`)).merged_into === null);
+  });
+});
+
 test('hygiene is reached by keyboard and lists what should be put right', async () => {
   const told = await json('/api/v1/hygiene');
   await visit('/', {}, async (page) => {

@@ -65,10 +65,11 @@ pub(crate) async fn make(app: &App, most: usize) -> Result<Hygiene, Problem> {
     // One at a time: a large graph takes a second.
     let _turn = app.tidying.lock().await;
     let query = |bound| AlertQuery { bound: Some(bound), limit: ALERTS, ..AlertQuery::default() };
-    let unbound = app.api.store.alerts(app.api.shard, query(false)).await?;
+    let mut unbound = app.api.store.alerts(app.api.shard, query(false)).await?;
     let bound = app.api.store.alerts(app.api.shard, query(true)).await?;
     let looked_at = (unbound.items.len() + bound.items.len()) as u64;
     let cut = unbound.next.is_some() || bound.next.is_some();
+    unbound.items.retain(|alert| !suppressed(alert));
     let (graph, now) = (app.api.live.graph(), (app.api.now)());
     let made = tokio::task::spawn_blocking(move || Hygiene {
         unbound: group(&unbound.items, most),
@@ -79,6 +80,11 @@ pub(crate) async fn make(app: &App, most: usize) -> Result<Hygiene, Problem> {
         cut,
     });
     made.await.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it could not be put together"))
+}
+
+/// What a rule keeps from every incident needs no CI.
+fn suppressed(alert: &Alert) -> bool {
+    alert.membership.as_ref().is_some_and(|reason| reason.code == "suppressed")
 }
 
 /// Alerts come newest first.

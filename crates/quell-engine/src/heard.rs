@@ -1,7 +1,7 @@
 //! What operators said of earlier decisions, and the pairs of alerts that follow from it: those that belong together, and
 //! those that do not.
 //!
-//! Absent on purpose: how much a pair weighs; `correlate` reads [`Heard::link`] and decides.
+//! Absent on purpose: how much a pair weighs; `correlate` reads `Heard::link` and decides.
 
 use std::collections::BTreeMap;
 

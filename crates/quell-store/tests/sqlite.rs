@@ -96,10 +96,11 @@ async fn a_later_schema_is_refused() {
         <sqlx::SqliteConnection as sqlx::Connection>::connect(&format!("sqlite://{}", dir.file().display()))
             .await
             .expect("opens");
+    let (newest,): (i64,) = sqlx::query_as("PRAGMA user_version").fetch_one(&mut file).await.expect("read");
     sqlx::query("PRAGMA user_version = 99").execute(&mut file).await.expect("written");
     sqlx::Connection::close(file).await.expect("closed");
     let error = SqliteStore::open(&dir.file()).await.expect_err("too new");
-    assert!(matches!(error, StoreError::TooNew { found: 99, known: 5 }), "{error}");
+    assert!(matches!(error, StoreError::TooNew { found: 99, known } if known == newest), "{error}");
 }
 
 #[tokio::test]
