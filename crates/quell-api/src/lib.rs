@@ -10,6 +10,7 @@ mod doors;
 mod guard;
 mod health;
 mod hygiene;
+mod learned;
 mod metrics;
 mod pages;
 mod params;
@@ -123,7 +124,7 @@ pub(crate) struct App {
     hub: stream::Hub,
     keys: doors::Keys,
     past: past::Past,
-    /// Held by whoever makes the hygiene list.
+    /// Held by whoever makes the hygiene list or reads what was learned.
     tidying: tokio::sync::Mutex<()>,
 }
 

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::answer::Problem;
-use crate::{App, commands, doors, guard, health, hygiene, pages, reads, stream};
+use crate::{App, commands, doors, guard, health, hygiene, learned, pages, reads, stream};
 
 /// The description of this API, kept by hand.
 pub(crate) const OPENAPI: &str = include_str!("../openapi.json");
@@ -52,6 +52,7 @@ pub(crate) fn table() -> Vec<Route> {
         route(get.clone(), "/api/v1/topology/versions", reads::versions),
         route(get.clone(), "/api/v1/impact", reads::impact),
         route(get.clone(), "/api/v1/hygiene", hygiene::hygiene),
+        route(get.clone(), "/api/v1/learned", learned::learned),
         route(get.clone(), "/api/v1/incidents", reads::incidents),
         route(get.clone(), "/api/v1/incidents/{id}", reads::incident),
         route(post.clone(), "/api/v1/incidents/{id}/ack", commands::acknowledge),

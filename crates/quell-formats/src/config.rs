@@ -32,6 +32,17 @@ pub struct Config {
     pub egress: Vec<Destination>,
     /// How long ended alerts and resolved incidents are kept.
     pub history_age: Duration,
+    /// Whether and how often quell learns from its history.
+    pub learning: Learning,
+}
+
+/// Learning from history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Learning {
+    /// Whether anything new is learned; what is in force stays in force.
+    pub enabled: bool,
+    /// How often it is looked whether enough was seen to learn anew.
+    pub every: Duration,
 }
 
 /// How long the log keeps records: until either is exceeded.
@@ -120,6 +131,7 @@ impl Default for Config {
             sinks: Vec::new(),
             egress: Vec::new(),
             history_age: 90 * DAY,
+            learning: Learning { enabled: true, every: Duration::from_secs(30) },
         }
     }
 }
@@ -156,7 +168,8 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn read(top: &Node<'_>, config: &mut Config) {
-    let Config { listen, data_dir, rules_dir, pipelines_dir, retention, intake, sinks, egress, history_age } = config;
+    let Config { listen, data_dir, rules_dir, pipelines_dir, retention, intake, sinks, egress, history_age, learning } =
+        config;
     let mut fields = top.object();
     if let Some(node) = fields.get("listen")
         && let Some(text) = node.text()
@@ -190,6 +203,16 @@ fn read(top: &Node<'_>, config: &mut Config) {
     });
     section(&mut fields, "history", |section| {
         set(history_age, section.get("age").and_then(|node| node.duration()));
+    });
+    section(&mut fields, "learning", |section| {
+        let Learning { enabled, every } = learning;
+        set(enabled, section.get("enabled").and_then(|node| node.flag()));
+        if let Some(node) = section.get("every") {
+            match node.duration() {
+                Some(long) if long < Duration::from_secs(1) => node.wrong("a duration of 1s or more"),
+                found => set(every, found),
+            }
+        }
     });
     if let Some(node) = fields.get("sinks") {
         for node in node.list() {

@@ -94,6 +94,94 @@ pub fn decode(bytes: &[u8]) -> Result<Learned, LearnedError> {
     })
 }
 
+/// Learned state as people are shown it: what is known of the most telling ones.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct LearnedJson {
+    episodes: u64,
+    incidents: u64,
+    seconds: f64,
+    names: Part<NameJson>,
+    late: Part<NameJson>,
+    cis: Part<CiJson>,
+    fellows: Part<FellowJson>,
+}
+
+/// The first of a list, and how many there are in all.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct Part<T> {
+    total: usize,
+    first: Vec<T>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct NameJson {
+    name: String,
+    episodes: u64,
+    alone: f64,
+    delay_seconds: f64,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct CiJson {
+    ci: String,
+    troubles: f64,
+    incidents: u32,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct FellowJson {
+    ci: String,
+    fellow: String,
+    share: f64,
+}
+
+/// The state with at most `most` of each list: the names that come alone most often, those that are latest, the CIs
+/// with most troubles of their own, and the CIs that most surely fail together.
+#[must_use]
+pub fn shown(learned: &Learned, most: usize) -> LearnedJson {
+    let Learned { seconds, episodes, incidents, troubles, names, alerted, fired: _, fellows } = learned;
+    let name = |(name, seen): &(&String, &NameSeen)| {
+        let NameSeen { seen, alone, delay } = **seen;
+        let count = f64::from(u32::try_from(seen).unwrap_or(u32::MAX)).max(1.0);
+        NameJson { name: (*name).clone(), episodes: seen, alone: alone / count, delay_seconds: delay }
+    };
+    let ci = |(ci, troubles): &(&CiId, &f64)| {
+        let incidents = alerted.get(*ci).map_or(0, |seen| seen.incidents);
+        CiJson { ci: ci.as_str().to_owned(), troubles: **troubles, incidents }
+    };
+    let fellow = |(ci, Fellow { ci: other, share }): &(&CiId, &Fellow)| FellowJson {
+        ci: ci.as_str().to_owned(),
+        fellow: other.as_str().to_owned(),
+        share: *share,
+    };
+    LearnedJson {
+        episodes: *episodes,
+        incidents: *incidents,
+        seconds: *seconds,
+        names: part(names, |(_, seen)| seen.alone, most, name),
+        late: part(names.iter().filter(|(_, seen)| seen.delay > 0.0), |(_, seen)| seen.delay, most, name),
+        cis: part(troubles, |(_, count)| **count, most, ci),
+        fellows: part(
+            fellows.iter().flat_map(|(ci, others)| others.iter().map(move |other| (ci, other))),
+            |(_, other)| other.share,
+            most,
+            fellow,
+        ),
+    }
+}
+
+/// The greatest first; of equal ones in the order they come.
+fn part<T, V>(
+    all: impl IntoIterator<Item = T>,
+    rank: impl Fn(&T) -> f64,
+    most: usize,
+    show: impl Fn(&T) -> V,
+) -> Part<V> {
+    let mut all: Vec<T> = all.into_iter().collect();
+    all.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
+    Part { total: all.len(), first: all.iter().take(most).map(show).collect() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +203,21 @@ mod tests {
     #[test]
     fn comes_back_bit_for_bit() {
         assert_eq!(decode(&encode(&learned())).expect("its own bytes"), learned());
+    }
+
+    #[test]
+    fn the_most_telling_are_shown_first() {
+        let mut learned = learned();
+        learned.names.insert("Slow".to_owned(), NameSeen { seen: 4, alone: 3.0, delay: 0.0 });
+        learned.names.insert("Late".to_owned(), NameSeen { seen: 2, alone: 0.5, delay: 60.0 });
+        learned.troubles.insert(CiId::new("b"), 5.0);
+        let text = serde_json::to_value(shown(&learned, 1)).expect("plain values");
+        let name = |name, episodes, alone, delay| serde_json::json!([{"name": name, "episodes": episodes, "alone": alone, "delay_seconds": delay}]);
+        assert_eq!(text["names"]["total"], 3);
+        assert_eq!(text["names"]["first"], name("Slow", 4, 0.75, 0.0));
+        assert_eq!((&text["late"]["total"], &text["late"]["first"]), (&2.into(), &name("Late", 2, 0.25, 60.0)));
+        assert_eq!(text["cis"]["first"], serde_json::json!([{"ci": "b", "troubles": 5.0, "incidents": 0}]));
+        assert_eq!(text["fellows"]["first"], serde_json::json!([{"ci": "a", "fellow": "b", "share": 1.0 / 3.0}]));
     }
 
     #[test]

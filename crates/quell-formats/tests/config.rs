@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quell_formats::config::{Config, Destination, Secret, decode};
+use quell_formats::config::{Config, Destination, Learning, Secret, decode};
 use quell_formats::mistake::Mistake;
 
 #[test]
@@ -30,6 +30,7 @@ sinks:
   - {name: pager, url: 'http://127.0.0.1:9000/', secret_env: PAGER_SECRET}
 egress: {allow: ['hooks.example.net:443', '127.0.0.0/8:9000']}
 history: {age: 30d}
+learning: {enabled: false, every: 5m}
 ";
     let config = decode("quell.yaml", text).expect("valid");
     assert_eq!(config.listen.to_string(), "[::1]:0");
@@ -42,6 +43,7 @@ history: {age: 30d}
     assert_eq!(config.egress[0], Destination::Host { name: "hooks.example.net".into(), port: 443 });
     assert_eq!(config.rules_dir.as_deref(), Some("rules".as_ref()));
     assert_eq!(config.history_age, Duration::from_secs(30 * 86_400));
+    assert_eq!(config.learning, Learning { enabled: false, every: Duration::from_secs(300) });
 }
 
 #[test]
@@ -55,6 +57,7 @@ sinks:
   - {name: Chat, url: 'ftp://x', secret_env: A, secret_file: b}
   - {name: ok, url: 'https://user:pw@x/', secret_env: A}
 egress: {allow: [everything]}
+learning: {enabled: maybe, every: 10ms}
 ";
     let mistakes = decode("quell.yaml", text).expect_err("many");
     let texts: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
@@ -68,6 +71,8 @@ egress: {allow: [everything]}
             "quell.yaml: intake.waiting_records: found 0; allowed: a whole number of 1 or more",
             "quell.yaml: intake.speed: found an unknown key; allowed: waiting_records, waiting_bytes, body_bytes, \
              decoded_bytes, topology_bytes",
+            "quell.yaml: learning.enabled: found \"maybe\"; allowed: true or false",
+            "quell.yaml: learning.every: found \"10ms\"; allowed: a duration of 1s or more",
             "quell.yaml: sinks[0].name: found \"Chat\"; allowed: a name no other sink has: 1 to 64 lower-case \
              letters, digits, - and _",
             "quell.yaml: sinks[0].url: found \"ftp://x\"; allowed: a URL, as https://host/path, without credentials",
@@ -78,7 +83,7 @@ egress: {allow: [everything]}
             "quell.yaml: egress.allow[0]: found \"everything\"; allowed: host:port, address:port or network:port, as \
              hooks.example.net:443, 10.0.0.0/8:443 or [fd00::/8]:443",
             "quell.yaml: port: found an unknown key; allowed: listen, data_dir, rules_dir, pipelines_dir, retention, \
-             intake, history, sinks, egress",
+             intake, history, learning, sinks, egress",
         ]
     );
 }

@@ -64,6 +64,15 @@ impl Store for Outbox {
     fn versions(&self, _: Shard, _: ArtefactKind, _: Timestamp, _: u32) -> Answer<'_, Vec<quell_store::Version>> {
         none()
     }
+    fn drop_superseded(&self, _: Shard, _: ArtefactKind, _: Position) -> Answer<'_, u64> {
+        none()
+    }
+    fn latest_alerts(&self, _: Shard, _: Option<AlertId>, _: u32) -> Answer<'_, Vec<Alert>> {
+        none()
+    }
+    fn last_alert(&self, _: Shard, _: Position) -> Answer<'_, Option<AlertId>> {
+        none()
+    }
     fn position(&self, _: Shard) -> Answer<'_, (Positions, Checkpoint)> {
         none()
     }

@@ -247,6 +247,11 @@ pub trait Store: Send + Sync + 'static {
     /// of them was in force then.
     fn versions(&self, shard: Shard, kind: ArtefactKind, at: Timestamp, limit: u32) -> Answer<'_, Vec<Version>>;
 
+    /// Lets go of artefacts of a kind that were superseded before a record, and of those that nothing names: what came
+    /// into force at the record or later stays, and what was in force until then. Only for a caller who knows that no
+    /// artefact of the kind waits to be put in force. Returns how many artefacts went.
+    fn drop_superseded(&self, shard: Shard, kind: ArtefactKind, before: Position) -> Answer<'_, u64>;
+
     /// Positions and checkpoint of a shard, as committed.
     fn position(&self, shard: Shard) -> Answer<'_, (Positions, Checkpoint)>;
 
@@ -258,6 +263,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// A part of the list of alerts.
     fn alerts(&self, shard: Shard, query: AlertQuery) -> Answer<'_, Page<Alert, AlertId>>;
+
+    /// The latest alerts before one, newest first, stale ones included, at most `limit`: what is learned from. In
+    /// pieces, so that no reader is held long.
+    fn latest_alerts(&self, shard: Shard, before: Option<AlertId>, limit: u32) -> Answer<'_, Vec<Alert>>;
+
+    /// The last alert that is kept of those opened at or before a record.
+    fn last_alert(&self, shard: Shard, through: Position) -> Answer<'_, Option<AlertId>>;
 
     /// The episodes of a fingerprint whose row was opened at or before a record, newest first, stale ones included:
     /// what a receipt is explained from.

@@ -6,8 +6,8 @@ mod support;
 use std::time::Duration;
 
 use quell_domain::{
-    Activation, AlertState, ArtefactKind, CiId, Digest, Feedback, Incident, IncidentState, Labels, Party, Position,
-    Said, Severity, Shard, Source, Standing, Timestamp,
+    Activation, Alert, AlertId, AlertState, ArtefactKind, CiId, Digest, Feedback, Incident, IncidentState, Labels,
+    Party, Position, Said, Severity, Shard, Source, Standing, Timestamp,
 };
 use quell_engine::{AlertChange, Effects, Parked};
 use quell_store::{AlertQuery, IncidentQuery, Positions, Store, StoreError, Version};
@@ -398,6 +398,63 @@ async fn versions_say_what_was_in_force_when(store: &dyn Store) {
     assert_eq!(store.versions(elsewhere, topology, Timestamp::MAX, 9).await.expect("read"), []);
 }
 
+async fn superseded_artefacts_go_and_what_a_kept_record_needs_stays(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let kind = ArtefactKind::Learned;
+    let digest = |n: u8| Digest([n; 32]);
+    let version = |n: u8| Version {
+        position: Position(u64::from(n) * 10),
+        at: Timestamp::from_seconds(i64::from(n)),
+        activation: Activation { kind, digest: digest(n) },
+    };
+    // The fifth is in force by the checkpoint, the sixth never came into force.
+    for n in 1..=6 {
+        store.put_artefact(kind, digest(n), &[n]).await.expect("kept");
+        store.put_artefact(ArtefactKind::Rules, digest(n), &[n]).await.expect("kept");
+    }
+    writer.activations = (1..=5).map(version).collect();
+    writer.commit(Effects::default()).await;
+    let left = async || {
+        let mut left = Vec::new();
+        for n in 1..=6 {
+            left.extend(store.artefact(kind, digest(n)).await.expect("read").into_iter().flatten());
+        }
+        left
+    };
+    let drop = |before| store.drop_superseded(SHARD, kind, Position(before));
+    assert_eq!(drop(9).await.expect("done"), 1, "only what nothing names");
+    assert_eq!(left().await, [1, 2, 3, 4, 5]);
+    assert_eq!(drop(29).await.expect("done"), 1, "the second is in force until the third");
+    assert_eq!(left().await, [2, 3, 4, 5]);
+    assert_eq!(drop(30).await.expect("done"), 1, "the third comes with the first record that is kept");
+    assert_eq!(left().await, [3, 4, 5]);
+    let versions = store.versions(SHARD, kind, Timestamp::MAX, 9).await.expect("read");
+    assert_eq!(versions, [version(5), version(4), version(3)]);
+    assert_eq!(drop(1_000).await.expect("done"), 2);
+    assert_eq!(drop(1_000).await.expect("done"), 0);
+    assert_eq!(left().await, [5]);
+    for n in 1..=6 {
+        assert!(store.artefact(ArtefactKind::Rules, digest(n)).await.expect("read").is_some(), "of another kind");
+    }
+}
+
+async fn the_latest_alerts_are_read_back_piece_by_piece(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let mut alerts: Vec<Alert> = (1..=7).map(alert).collect();
+    alerts[5].state = AlertState::Stale;
+    writer.commit(Effects { alerts: alerts.iter().cloned().map(put).collect(), ..Effects::default() }).await;
+    alerts.reverse();
+    let latest = |before: Option<u64>| store.latest_alerts(SHARD, before.map(AlertId), 3);
+    assert_eq!(latest(None).await.expect("read"), alerts[..3]);
+    assert_eq!(latest(Some(5)).await.expect("read"), alerts[3..6]);
+    assert_eq!(latest(Some(2)).await.expect("read"), alerts[6..]);
+    assert_eq!(latest(Some(1)).await.expect("read"), []);
+    let last = |through| store.last_alert(SHARD, Position(through));
+    assert_eq!(last(9).await.expect("read"), None);
+    assert_eq!(last(39).await.expect("read"), Some(AlertId(3)));
+    assert_eq!(last(999).await.expect("read"), Some(AlertId(7)));
+}
+
 async fn shards_do_not_see_each_other(store: &dyn Store) {
     let (mut writer, _) = Writer::take_over(store).await;
     let effects = Effects { alerts: vec![put(alert(1))], incidents: vec![incident(1)], ..Effects::default() };
@@ -458,6 +515,8 @@ contract!(
         what_people_said_is_kept_and_only_what_counts_is_restored,
         an_incident_names_those_that_were_merged_into_it_and_split_off,
         versions_say_what_was_in_force_when,
+        superseded_artefacts_go_and_what_a_kept_record_needs_stays,
+        the_latest_alerts_are_read_back_piece_by_piece,
         shards_do_not_see_each_other,
     ]
 );

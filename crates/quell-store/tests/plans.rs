@@ -52,6 +52,11 @@ async fn look_ups_use_their_indexes() {
             "incidents_by_origin",
         ),
         (
+            "SELECT id FROM alerts WHERE tenant = ? AND shard = ? AND opened_position <= ? ORDER BY id DESC LIMIT 1",
+            "PRIMARY KEY",
+        ),
+        ("SELECT * FROM alerts WHERE tenant = ? AND shard = ? AND id < ? ORDER BY id DESC LIMIT 9", "PRIMARY KEY"),
+        (
             "SELECT * FROM feedback WHERE tenant = ? AND shard = ? AND standing = 0 ORDER BY command",
             "feedback_in_force",
         ),

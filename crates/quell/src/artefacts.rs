@@ -24,6 +24,11 @@ impl Shelf {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, artefact);
     }
 
+    /// Lets go of one that will not be activated.
+    pub fn discard(&self, digest: Digest) {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+    }
+
     /// Takes a ready one, or reads it from the store.
     ///
     /// # Errors

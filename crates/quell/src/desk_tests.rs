@@ -29,16 +29,24 @@ use crate::live::Published;
 
 /// How a commit fails.
 #[derive(Clone, Copy)]
-enum Failure {
+pub(crate) enum Failure {
     Full,
     Fenced,
+    /// Commits succeed, and reading the latest alerts fails.
+    Unread,
 }
 
-/// A store whose first commits fail.
-struct Flaky {
-    inner: SqliteStore,
-    failure: Failure,
-    left: AtomicU32,
+/// A store whose first calls fail.
+pub(crate) struct Flaky {
+    pub(crate) inner: SqliteStore,
+    pub(crate) failure: Failure,
+    pub(crate) left: AtomicU32,
+}
+
+impl Flaky {
+    fn fails(&self) -> bool {
+        self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
 }
 
 macro_rules! pass_on {
@@ -49,15 +57,21 @@ macro_rules! pass_on {
 
 impl Store for Flaky {
     fn commit<'a>(&'a self, commit: Commit<'a>, sinks: &'a [String]) -> Answer<'a, Committed> {
-        let fail = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        match (fail, self.failure) {
-            (false, _) => self.inner.commit(commit, sinks),
-            (true, Failure::Full) => Box::pin(async { Err(StoreError::DiskFull { operation: "commit" }) }),
-            (true, Failure::Fenced) => {
+        match self.failure {
+            Failure::Full if self.fails() => Box::pin(async { Err(StoreError::DiskFull { operation: "commit" }) }),
+            Failure::Fenced if self.fails() => {
                 let epoch = commit.epoch;
                 Box::pin(async move { Err(StoreError::Fenced { operation: "commit", epoch }) })
             }
+            Failure::Full | Failure::Fenced | Failure::Unread => self.inner.commit(commit, sinks),
         }
+    }
+
+    fn latest_alerts(&self, shard: Shard, before: Option<AlertId>, limit: u32) -> Answer<'_, Vec<Alert>> {
+        if matches!(self.failure, Failure::Unread) && self.fails() {
+            return Box::pin(async { Err(StoreError::DiskFull { operation: "latest alerts" }) });
+        }
+        self.inner.latest_alerts(shard, before, limit)
     }
 
     fn put_artefact<'a>(&'a self, kind: ArtefactKind, digest: Digest, bytes: &'a [u8]) -> Answer<'a, ()> {
@@ -80,6 +94,8 @@ impl Store for Flaky {
         take_over(shard: Shard) -> Restored;
         artefact(kind: ArtefactKind, digest: Digest) -> Option<Vec<u8>>;
         versions(shard: Shard, kind: ArtefactKind, at: Timestamp, limit: u32) -> Vec<quell_store::Version>;
+        drop_superseded(shard: Shard, kind: ArtefactKind, before: Position) -> u64;
+        last_alert(shard: Shard, through: Position) -> Option<AlertId>;
         position(shard: Shard) -> (Positions, Checkpoint);
         incidents(shard: Shard, query: IncidentQuery) -> Page<Incident, IncidentId>;
         incident(shard: Shard, id: IncidentId, alerts: u32) -> Option<IncidentDetail>;

@@ -103,6 +103,43 @@ impl Gauges {
     }
 }
 
+/// What is known of learned state.
+#[derive(Debug)]
+pub(crate) struct LearnedGauges {
+    episodes: IntGauge,
+    age: IntGauge,
+    trainings: IntCounterVec,
+}
+
+impl LearnedGauges {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let episodes = "Alert episodes that the learned state in force was made of; 0 when none is in force";
+        let episodes = IntGauge::new("quell_learned_episodes", episodes)?;
+        let age = "Time since the learned state in force came into force; 0 when none is in force";
+        let age = IntGauge::new("quell_learned_age_seconds", age)?;
+        let trainings = Opts::new("quell_learned_trainings_total", "Times that quell learned anew, by what came of it");
+        let trainings = IntCounterVec::new(trainings, &["outcome"])?;
+        for outcome in ["activated", "failed"] {
+            trainings.with_label_values(&[outcome]);
+        }
+        let all: [Box<dyn Collector>; 3] =
+            [Box::new(episodes.clone()), Box::new(age.clone()), Box::new(trainings.clone())];
+        for metric in all {
+            registry.register(metric)?;
+        }
+        Ok(LearnedGauges { episodes, age, trainings })
+    }
+
+    pub(crate) fn in_force(&self, episodes: u64, age: Duration) {
+        self.episodes.set(i64::try_from(episodes).unwrap_or(i64::MAX));
+        self.age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn trained(&self, outcome: &str) {
+        self.trainings.with_label_values(&[outcome]).inc();
+    }
+}
+
 /// The lag, read at the moment it is asked for.
 pub(crate) struct Lag {
     published: Arc<Published>,

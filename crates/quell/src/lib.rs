@@ -20,6 +20,9 @@ mod hygiene;
 mod import;
 mod intake;
 mod keeper;
+mod learner;
+#[cfg(test)]
+mod learner_tests;
 mod live;
 mod recover;
 pub mod replay;

@@ -24,8 +24,9 @@ use tokio::sync::watch;
 use crate::artefacts::Shelf;
 use crate::clock::SystemClock;
 use crate::desk::Desk;
-use crate::gauges::{Gauges, Lag};
+use crate::gauges::{Gauges, Lag, LearnedGauges};
 use crate::intake::Door;
+use crate::learner::Learner;
 use crate::live::Published;
 use crate::{keeper, recover, settings, shell};
 
@@ -137,6 +138,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let published = Arc::new(Published::new(appender.state()));
     let registry = Registry::new();
     let gauges = Arc::new(Gauges::new(&registry)?);
+    let learned = LearnedGauges::new(&registry)?;
     registry.register(Box::new(Lag::new(Arc::clone(&published))?))?;
     registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
 
@@ -175,6 +177,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     recover::catch_up(&mut desk, &reader, positions.applied, last).await?;
     let door =
         Arc::new(Door { shard, appender, reader, store: Arc::clone(&store), shelf, published: Arc::clone(&published) });
+    let learner = Learner::new(&door, Arc::clone(&clock), shipped.correlation.max_hops, learned);
     put_rules_in_force(&door, &desk, compiled.digest, &compiled.canonical, shipped).await?;
     published.recovered();
 
@@ -183,7 +186,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
         tokio::spawn(tell(sink, Arc::clone(&policy), Arc::clone(&store), published.wake.subscribe(), stopping.clone()));
     }
     let house = keeper::run(Arc::clone(&door), Arc::clone(&store), Arc::clone(&clock), shard, config.clone());
-    let house = tokio::spawn(house);
+    let house = [tokio::spawn(house), tokio::spawn(learner.run(config.learning))];
     let limits = ApiLimits {
         encoded_bytes: config.intake.body_bytes,
         decoded_bytes: config.intake.decoded_bytes,
@@ -206,7 +209,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let served = Served { address, stop, done };
     tokio::spawn(async move {
         until(stopping).await;
-        house.abort();
+        house.iter().for_each(tokio::task::JoinHandle::abort);
     });
     Ok(served)
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use quell_domain::{Activation, ArtefactKind, Input, Position, Shard, Topology};
+use quell_domain::{Activation, ArtefactKind, Input, Position, Shard, Timestamp, Topology};
 use quell_engine::{Artefact, Settings};
 use quell_formats::{record, replay as lines, topology};
 use quell_log::Stream;
@@ -135,6 +135,10 @@ async fn play_log(
         (None, None) => Topology::default(),
     };
     let mut replay = Replay::new(settings, known);
+    if let Some((at, activation)) = learned_before(store, first.first().filter(|_| cut)).await? {
+        let artefact = artefacts::load(store, activation.kind, activation.digest).await?;
+        replay.activate(at, activation, artefact);
+    }
     let (mut from, mut bodies) = (Position::START.next(), 0);
     loop {
         let records = reader.read::<Input>(Stream::Main, from, CHUNK).await?;
@@ -156,4 +160,16 @@ async fn play_log(
         }
         from = last.next();
     }
+}
+
+/// What had been learned when the first kept record was received.
+async fn learned_before(
+    store: &SqliteStore,
+    first: Option<&quell_log::Record<Input>>,
+) -> anyhow::Result<Option<(Timestamp, Activation)>> {
+    let Some(first) = first.map(|record| record.stamp) else { return Ok(None) };
+    // Of several of one instant the record itself may be one.
+    let versions = store.versions(Shard::FIRST, ArtefactKind::Learned, first.received_at, 2).await?;
+    let earlier = versions.into_iter().find(|version| version.position < first.position);
+    Ok(earlier.map(|version| (first.received_at, version.activation)))
 }

@@ -325,3 +325,32 @@ async fn check_runs_the_tests_of_files_and_names_every_mistake() -> anyhow::Resu
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_learns_beside_its_work_and_remembers_that_it_did() -> anyhow::Result<()> {
+    let folder = fresh_folder("learned")?;
+    std::fs::write(folder.join("quell.yaml"), "learning: {every: 1s}\n")?;
+    let start = async || {
+        let mut command = serve(&[], &folder.join("data"));
+        command.arg("--config").arg(folder.join("quell.yaml"));
+        Process::start(command, &folder.join("quell.log")).await
+    };
+    let mut quell = start().await?;
+    ensure!(quell.get("/api/v1/learned").await? == json!({"in_force": null}), "nothing was seen yet");
+    quell.post("/api/v2/alerts", alerts(0..300)).await?.error_for_status()?;
+    until("learned", async || Ok(quell.get("/api/v1/learned").await?["in_force"].is_object())).await?;
+    let learned = quell.get("/api/v1/learned").await?;
+    ensure!(learned["learned"]["episodes"] == 300 && learned["learned"]["names"]["total"] == 7, "{learned}");
+    let metric = async |quell: &Process, line: &str| -> anyhow::Result<bool> {
+        let text = quell.client.get(format!("{}/metrics", quell.url)).send().await?.text().await?;
+        Ok(text.lines().any(|found| found == line))
+    };
+    until("counted", async || metric(&quell, "quell_learned_episodes 300").await).await?;
+    ensure!(metric(&quell, "quell_learned_trainings_total{outcome=\"activated\"} 1").await?);
+    quell.kill().await?;
+    let quell = start().await?;
+    until("counted", async || metric(&quell, "quell_learned_episodes 300").await).await?;
+    ensure!(metric(&quell, "quell_learned_trainings_total{outcome=\"activated\"} 0").await?, "learned without need");
+    ensure!(quell.get("/api/v1/learned").await? == learned, "another state is in force after a restart");
+    Ok(())
+}

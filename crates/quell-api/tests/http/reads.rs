@@ -218,6 +218,41 @@ async fn hygiene_lists_what_should_be_put_right() {
 }
 
 #[tokio::test]
+async fn what_was_learned_is_shown_with_when_it_came_into_force() {
+    let script = Script::new();
+    let router = script.router();
+    assert_eq!(get(&router, "/api/v1/learned").await.json(), json!({"in_force": null}));
+    let seen = |alone, delay| quell_engine::learn::NameSeen { seen: 4, alone, delay };
+    let learned = quell_engine::Learned {
+        episodes: 8,
+        names: [("Down".to_owned(), seen(1.0, 30.0)), ("Noise".to_owned(), seen(3.0, 0.0))].into(),
+        ..quell_engine::Learned::default()
+    };
+    let activation = Activation { kind: ArtefactKind::Learned, digest: Digest([3; 32]) };
+    let version = quell_store::Version { position: Position(5), at: Timestamp::from_seconds(1_000), activation };
+    let script = script.set(|state| {
+        state.versions = vec![version];
+        state.artefacts.insert(Digest([3; 32]), quell_formats::learned::encode(&learned));
+    });
+    let router = script.router();
+    let shown = get(&router, "/api/v1/learned?limit=1").await.json();
+    conforms("Learned", &shown);
+    let since = version.at.to_string();
+    assert_eq!(shown["in_force"], json!({"digest": Digest([3; 32]).to_string(), "since": since, "position": 5}));
+    let (names, late) = (&shown["learned"]["names"], &shown["learned"]["late"]);
+    assert_eq!(names["total"], 2);
+    assert_eq!(
+        names["first"],
+        json!([{"name": "Noise", "episodes": 4, "alone": 0.75, "delay_seconds": 0.0}]),
+        "no more than asked for"
+    );
+    assert_eq!((&late["total"], &late["first"][0]["name"]), (&json!(1), &json!("Down")));
+    assert_eq!(get(&router, "/api/v1/learned?limit=0").await.status, StatusCode::BAD_REQUEST);
+    let script = script.set(|state| state.artefacts.clear());
+    assert_eq!(get(&script.router(), "/api/v1/learned").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[tokio::test]
 async fn a_faulty_topology_names_every_mistake() {
     let script = Script::new();
     let faulty = TOPOLOGY.replace("\"id\":\"db\"", "\"id\":\"shop\"");

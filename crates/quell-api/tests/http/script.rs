@@ -179,6 +179,18 @@ impl Store for Script {
         now(versions)
     }
 
+    fn drop_superseded(&self, _: Shard, _: ArtefactKind, _: Position) -> Answer<'_, u64> {
+        unreachable!("the HTTP side never writes")
+    }
+
+    fn latest_alerts(&self, _: Shard, _: Option<AlertId>, _: u32) -> Answer<'_, Vec<Alert>> {
+        unreachable!("the HTTP side never learns")
+    }
+
+    fn last_alert(&self, _: Shard, _: Position) -> Answer<'_, Option<AlertId>> {
+        unreachable!("the HTTP side never learns")
+    }
+
     fn position(&self, _: Shard) -> Answer<'_, (Positions, Checkpoint)> {
         let applied = self.get(|state| state.applied);
         now((Positions { applied, ..Positions::default() }, Checkpoint::default()))

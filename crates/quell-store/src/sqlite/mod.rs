@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quell_domain::{
-    Alert, ArtefactKind, Digest, Feedback, Fingerprint, Incident, IncidentId, Outcome, Position, Shard, Timestamp,
+    Alert, AlertId, ArtefactKind, Digest, Feedback, Fingerprint, Incident, IncidentId, Outcome, Position, Shard,
+    Timestamp,
 };
 use quell_engine::{Checkpoint, Parked};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -216,6 +217,17 @@ impl Store for SqliteStore {
         Box::pin(read::versions(&self.inner.readers, shard, kind, at, limit))
     }
 
+    fn drop_superseded(&self, shard: Shard, kind: ArtefactKind, before: Position) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let mut lease = self.lease("drop superseded").await?;
+            let mut transaction = lease.begin().await?;
+            let gone = retention::drop_superseded(&mut transaction, shard, kind, before).await?;
+            transaction.commit().await.map_err(fault("drop superseded"))?;
+            lease.keep();
+            Ok(gone)
+        })
+    }
+
     fn position(&self, shard: Shard) -> Answer<'_, (Positions, Checkpoint)> {
         Box::pin(read::position(&self.inner.readers, shard))
     }
@@ -228,8 +240,16 @@ impl Store for SqliteStore {
         Box::pin(read::incident(&self.inner.readers, shard, id, alerts))
     }
 
-    fn alerts(&self, shard: Shard, query: AlertQuery) -> Answer<'_, Page<Alert, quell_domain::AlertId>> {
+    fn alerts(&self, shard: Shard, query: AlertQuery) -> Answer<'_, Page<Alert, AlertId>> {
         Box::pin(read::alerts(&self.inner.readers, shard, query))
+    }
+
+    fn latest_alerts(&self, shard: Shard, before: Option<AlertId>, limit: u32) -> Answer<'_, Vec<Alert>> {
+        Box::pin(read::latest_alerts(&self.inner.readers, shard, before, limit))
+    }
+
+    fn last_alert(&self, shard: Shard, through: Position) -> Answer<'_, Option<AlertId>> {
+        Box::pin(read::last_alert(&self.inner.readers, shard, through))
     }
 
     fn episodes(&self, shard: Shard, fingerprint: Fingerprint, through: Position) -> Answer<'_, Vec<Alert>> {

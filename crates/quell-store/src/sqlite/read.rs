@@ -178,6 +178,34 @@ pub(super) async fn alerts(
     Ok(page(items, limit, |alert| alert.id))
 }
 
+/// See [`crate::Store::latest_alerts`].
+pub(super) async fn latest_alerts(
+    readers: &SqlitePool,
+    shard: Shard,
+    before: Option<AlertId>,
+    limit: u32,
+) -> Result<Vec<Alert>, StoreError> {
+    const LATEST: &str = "latest alerts";
+    let mut sql = within(SELECT_ALERTS, shard, "a.");
+    if let Some(before) = before {
+        sql.push(" AND a.id < ").push_bind(before.0.cast_signed());
+    }
+    sql.push(" ORDER BY a.id DESC LIMIT ").push_bind(limit);
+    collect(sql.build(), readers, LATEST, |row| read_alert(LATEST, shard, row)).await
+}
+
+/// See [`crate::Store::last_alert`]. Reads back from the newest, so that it takes as long as there are later ones.
+pub(super) async fn last_alert(
+    readers: &SqlitePool,
+    shard: Shard,
+    through: Position,
+) -> Result<Option<AlertId>, StoreError> {
+    let mut sql = within("SELECT id FROM alerts", shard, "");
+    sql.push(" AND opened_position <= ").push_bind(through.0.cast_signed()).push(" ORDER BY id DESC LIMIT 1");
+    let id: Option<i64> = sql.build_query_scalar().fetch_optional(readers).await.map_err(fault("last alert"))?;
+    Ok(id.map(|id| AlertId(id.cast_unsigned())))
+}
+
 /// See [`crate::Store::episodes`].
 pub(super) async fn episodes(
     readers: &SqlitePool,

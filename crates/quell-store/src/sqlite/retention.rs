@@ -1,7 +1,8 @@
-//! Deletes old history in pieces. Absent on purpose: how long history is kept.
+//! Deletes old history in pieces, and artefacts that nothing needs any more. Absent on purpose: how long history is
+//! kept.
 
-use quell_domain::{Shard, Timestamp};
-use sqlx::SqliteConnection;
+use quell_domain::{ArtefactKind, Position, Shard, Timestamp};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::error::fault;
 use crate::contract::StoreError;
@@ -35,6 +36,31 @@ pub(super) async fn forget_piece(
         }
     }
     Ok(piece)
+}
+
+/// See [`crate::Store::drop_superseded`]. Artefacts are shared by their digest, so every shard is asked.
+pub(super) async fn drop_superseded(
+    connection: &mut SqliteConnection,
+    shard: Shard,
+    kind: ArtefactKind,
+    before: Position,
+) -> Result<u64, StoreError> {
+    const DROP: &str = "drop superseded";
+    let sql = "DELETE FROM activations WHERE tenant = ?1 AND shard = ?2 AND kind = ?3 AND position < (SELECT \
+        max(position) FROM activations WHERE tenant = ?1 AND shard = ?2 AND kind = ?3 AND position <= ?4)";
+    let query = sqlx::query(sql).bind(shard.tenant).bind(shard.number).bind(kind as u8);
+    query.bind(before.0.cast_signed()).execute(&mut *connection).await.map_err(fault(DROP))?;
+    let column = match kind {
+        ArtefactKind::Topology => "topology",
+        ArtefactKind::Rules => "rules",
+        ArtefactKind::Learned => "learned",
+    };
+    let sql = format!(
+        "DELETE FROM artefacts WHERE kind = ?1 AND NOT EXISTS (SELECT 1 FROM activations WHERE kind = ?1 \
+        AND digest = artefacts.digest) AND NOT EXISTS (SELECT 1 FROM shards WHERE {column} = artefacts.digest)"
+    );
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(kind as u8);
+    Ok(query.execute(&mut *connection).await.map_err(fault(DROP))?.rows_affected())
 }
 
 /// What deletes the oldest rows of each kind, and what goes with each of them.
