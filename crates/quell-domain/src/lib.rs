@@ -8,6 +8,7 @@ pub mod alert;
 pub mod batch;
 pub mod ci;
 pub mod command;
+pub mod history;
 pub mod ids;
 pub mod incident;
 pub mod input;
@@ -19,6 +20,7 @@ pub use alert::{Alert, AlertState, Binding, Ending, Severity, Source};
 pub use batch::{Action, Batch, BatchBuilder, Item, ItemDraft, Reject};
 pub use ci::{Ci, CiId, Criticality, Redundancy, Relationship, Topology, TopologyFault};
 pub use command::{Command, CommandKind, Outcome, Verdict};
+pub use history::{HistoricIncident, Signature};
 pub use ids::{AlertId, Digest, Fingerprint, IncidentId, Moment, Position, ReceiptId, Shard};
 pub use incident::{
     BlastRadius, Cause, Impact, Incident, IncidentState, Notice, Priority, ServiceAtRisk, TimelineEntry, Transition,
