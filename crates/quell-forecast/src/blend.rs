@@ -50,6 +50,13 @@ impl Ewma {
         ewma
     }
 
+    /// From its parts; `None` where the half-life is none of those tried.
+    #[must_use]
+    pub fn new(half_life: f64, horizon: i64, platt: Platt) -> Option<Ewma> {
+        let place = HALF_LIVES.iter().position(|tried| *tried == half_life)?;
+        Some(Ewma { place, horizon: days(horizon), platt })
+    }
+
     /// The half-life in days.
     #[must_use]
     pub fn half_life(&self) -> f64 {

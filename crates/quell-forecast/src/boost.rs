@@ -53,6 +53,17 @@ pub fn answer(trees: &[Tree], row: &[f64]) -> f64 {
     trees.iter().map(|tree| one(tree, row)).sum()
 }
 
+/// Whether a tree can be walked: every child stands after its parent and within the tree, every feature is known.
+#[must_use]
+pub fn sound(tree: &[Node]) -> bool {
+    tree.iter().enumerate().all(|(at, node)| match *node {
+        Node::Leaf(answer) => answer.is_finite(),
+        Node::Split { feature, threshold: _, left } => {
+            (feature as usize) < WIDTH && at < left as usize && left as usize + 1 < tree.len()
+        }
+    })
+}
+
 fn one(tree: &[Node], row: &[f64]) -> f64 {
     let mut at = 0;
     loop {

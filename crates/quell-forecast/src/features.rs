@@ -5,7 +5,12 @@
 //! calendar, and how the past windows went.
 //! Absent on purpose: weights; a model learns them.
 
-use crate::history::days;
+use std::time::Duration;
+
+use quell_domain::{Signature, Timestamp};
+
+use crate::history::{History, days};
+use crate::split::micros;
 use crate::sweep::{HALF_LIVES, Sweep, WINDOWS};
 
 /// Names of the 17 published features, in their order: `ln(1 + x)` of counts, gaps and rates; days; shares.
@@ -62,6 +67,23 @@ pub const WIDTH: usize = EXACT.len() + OWN.len();
 const SHORTEST_GAP: f64 = 1.0 / 86_400.0;
 /// What stands for "none expected" under a logarithm: one incident in a hundred windows.
 const FLOOR: f64 = 0.01;
+
+/// Calls with every signature known at an origin, its 17 published features and whether it opened within the horizon:
+/// for those who compare them with other people's.
+pub fn published(
+    history: &History,
+    horizon: Duration,
+    origins: &[Timestamp],
+    mut with: impl FnMut(Timestamp, &Signature, bool, [f64; EXACT.len()]),
+) {
+    let mut sweep = Sweep::new(history, micros(horizon));
+    for &origin in origins {
+        sweep.advance(origin.micros());
+        for series in sweep.known() {
+            with(origin, &history.series[series].signature, sweep.label(series), exact(&sweep, series));
+        }
+    }
+}
 
 /// The 17 published features of one signature that has an incident before the origin.
 pub(crate) fn exact(sweep: &Sweep<'_>, series: usize) -> [f64; EXACT.len()] {

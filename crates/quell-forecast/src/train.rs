@@ -8,6 +8,7 @@ use quell_domain::Timestamp;
 
 use crate::belief::{Belief, Calibration, Said, Scored, kept};
 use crate::blend::{Blend, Ewma, last_window};
+use crate::boost::sound;
 use crate::chance::{bits, unit};
 use crate::features::WIDTH;
 use crate::history::{DAY, History, days};
@@ -57,6 +58,12 @@ impl Chosen {
             Chosen::Ewma => "ewma",
             Chosen::BaseRate => "base_rate",
         }
+    }
+
+    /// From its word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Chosen> {
+        [Chosen::Model, Chosen::Ewma, Chosen::BaseRate].into_iter().find(|chosen| chosen.word() == word)
     }
 }
 
@@ -158,6 +165,28 @@ impl Model {
             model.choose(history, &protocol, &table, until);
         }
         model
+    }
+
+    /// Whether a model that was read can be run.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn sound(&self) -> Result<(), String> {
+        if self.horizon < 1 {
+            return Err(format!("a horizon of {} microseconds", self.horizon));
+        }
+        if self.chosen == Chosen::Model && self.blend.is_none() {
+            return Err("a model that is chosen and not there".to_owned());
+        }
+        let Some(Blend { logistic, trees }) = &self.blend else { return Ok(()) };
+        let widths = [logistic.scales.len(), logistic.weights.len()];
+        if widths != [WIDTH; 2] {
+            return Err(format!("{} scales and {} weights for {WIDTH} features", widths[0], widths[1]));
+        }
+        match trees.iter().position(|tree| !sound(tree)) {
+            Some(place) => Err(format!("trees[{place}], which cannot be walked")),
+            None => Ok(()),
+        }
     }
 
     /// Tries the candidates on later windows and keeps what the trial bears out.
@@ -386,5 +415,3 @@ impl Trial {
         }
     }
 }
-
-const _: () = assert!(WIDTH < 256, "a feature's place fits a byte");

@@ -7,6 +7,8 @@
 
 pub mod alertmanager;
 pub mod config;
+pub mod forecast;
+pub mod history;
 pub mod mistake;
 pub mod notice;
 pub mod pagerduty;
@@ -17,6 +19,7 @@ pub mod tests_in_files;
 pub mod topology;
 pub mod views;
 
+mod csv;
 mod pipelines;
 mod rules;
 mod sniff;
