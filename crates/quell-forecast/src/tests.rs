@@ -228,6 +228,19 @@ fn a_thin_past_is_called_thin() {
 }
 
 #[test]
+fn a_sparse_beginning_and_a_mistyped_year_are_left_out_of_the_span() {
+    let mut incidents: Vec<_> = (0..100).map(|day| incident("a", f64::from(day) + 0.5)).collect();
+    let whole = Span::of(&incidents);
+    assert_eq!(Span::busy(&incidents), whole, "an even log is taken whole");
+    incidents.extend([incident("old", -900.0), incident("future", 30_000.0)]);
+    let busy = Span::busy(&incidents).expect("some");
+    let whole = whole.expect("some");
+    assert!(busy.start.since(whole.start) <= Duration::from_secs(3 * 86_400), "{busy:?}");
+    assert!(whole.end.since(busy.end) <= Duration::from_secs(3 * 86_400), "{busy:?}");
+    assert_eq!(Span::busy(&[]), None);
+}
+
+#[test]
 fn a_clockwork_is_foreseen_in_time() {
     // One incident every ten days, but for a little chance: the window lies around the tenth day.
     let opened =

@@ -6,11 +6,13 @@
 //! Absent on purpose: reading and unpacking files.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use quell_domain::{CiId, HistoricIncident, Priority, Signature, Timestamp};
 
 use crate::csv::{Record, Records};
 use crate::mistake::{Mistake, Mistakes};
+use crate::tree;
 
 /// The columns that are read.
 pub const COLUMNS: [&str; 6] = ["opened_at", "closed_at", "signature", "ci", "service", "priority"];
@@ -58,6 +60,23 @@ pub struct Read {
     pub incidents: Vec<HistoricIncident>,
     /// Incidents whose priority is none that is known; they are read without one.
     pub unknown_priorities: usize,
+}
+
+/// Reads a horizon or another stretch of time, as `7d` or `24h`.
+///
+/// # Errors
+/// What is allowed, when it is none.
+pub fn stretch(text: &str) -> Result<Duration, String> {
+    let read = tree::duration(text).filter(|stretch| !stretch.is_zero());
+    read.ok_or_else(|| "a stretch of time, as 24h, 7d or 1d12h".to_owned())
+}
+
+/// Reads an instant in any of the spellings that a file may have.
+///
+/// # Errors
+/// What is allowed, when it is none.
+pub fn instant(text: &str) -> Result<Timestamp, String> {
+    time(text.trim()).ok_or_else(|| TIMES.to_owned())
 }
 
 /// Where each column stands; `None` where the file lacks it.

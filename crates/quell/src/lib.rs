@@ -10,6 +10,7 @@ mod demo;
 mod desk;
 #[cfg(test)]
 mod desk_tests;
+pub mod forecast;
 mod gauges;
 mod intake;
 mod keeper;
