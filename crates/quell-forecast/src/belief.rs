@@ -6,7 +6,7 @@
 //! Absent on purpose: a look at a window that has not ended.
 
 use crate::history::days;
-use crate::metrics::surprise;
+use crate::metrics::{pr_auc, surprise};
 use crate::platt::Platt;
 
 /// Days after which a window counts half; never less than half in one window of a longer horizon.
@@ -76,27 +76,28 @@ pub struct Belief {
     pub ewma: Calibration,
     /// By how much the model surprised less than the EWMA, recent windows counting most; at 0 or below the EWMA speaks.
     pub lead: f64,
+    /// By how much the model ranked better within windows (average precision times hits); at 0 or below the EWMA ranks.
+    pub order: f64,
     /// By how much squared errors were smaller than the base rate's; at 0 or below the base rate speaks.
     pub trust: f64,
 }
 
 impl Belief {
     /// Believes nothing: the base rate speaks.
-    pub const NONE: Belief = Belief { model: Calibration::NONE, ewma: Calibration::NONE, lead: 0.0, trust: 0.0 };
+    pub const NONE: Belief =
+        Belief { model: Calibration::NONE, ewma: Calibration::NONE, lead: 0.0, order: 0.0, trust: 0.0 };
 
     /// What is said of a row.
     #[must_use]
     pub fn say(&self, scored: &Scored, base_rate: f64) -> Said {
         let leads = self.lead > 0.0;
-        let (rank, probability) = if leads {
-            (scored.model, self.model.platt.probability(scored.model))
-        } else {
-            (scored.ewma, self.ewma.platt.probability(scored.ewma))
-        };
+        let rank = if leads && self.order > 0.0 { scored.model } else { scored.ewma };
+        let probability =
+            if leads { self.model.platt.probability(scored.model) } else { self.ewma.platt.probability(scored.ewma) };
         Said { rank, probability: if self.trust > 0.0 { probability } else { base_rate } }
     }
 
-    /// Weighs one more window: who surprised less, and who was nearer than the base rate.
+    /// Weighs one more window: who surprised less, who ranked better, and who was nearer than the base rate.
     pub(crate) fn weigh(&mut self, scored: &[Scored], labels: &[bool], base_rate: f64, kept: f64) {
         let (mut lead, mut trust) = (0.0, 0.0);
         for (row, &hit) in scored.iter().zip(labels) {
@@ -106,6 +107,13 @@ impl Belief {
             let squared = |p: f64| (p - f64::from(u8::from(hit))).powi(2);
             trust += squared(base_rate) - squared(if self.lead > 0.0 { model } else { ewma });
         }
+        let precision = |pick: fn(&Scored) -> f64| {
+            let scores: Vec<f64> = scored.iter().map(pick).collect();
+            pr_auc(&scores, labels).unwrap_or(0.0)
+        };
+        let hits = labels.iter().filter(|&&hit| hit).count() as f64;
+        let order = hits * (precision(|row| row.model) - precision(|row| row.ewma));
+        self.order = self.order * kept + order;
         self.lead = self.lead * kept + lead;
         self.trust = self.trust * kept + trust;
     }

@@ -92,6 +92,7 @@ struct BeliefFile {
     model: CalibrationFile,
     ewma: CalibrationFile,
     lead: f64,
+    order: f64,
     trust: f64,
 }
 
@@ -153,7 +154,7 @@ pub fn encode(model: &Model, next: Option<&Next>) -> String {
         seed,
     } = model;
     let Inner { rows: judged, pr_auc, log_loss, brier } = *inner;
-    let Belief { model: of_model, ewma: of_ewma, lead, trust } = *belief;
+    let Belief { model: of_model, ewma: of_ewma, lead, order, trust } = *belief;
     let thin = |thin: Thin| match thin {
         Thin::NoOrigin { days, horizon_days } => ThinFile::NoOrigin { days, horizon_days },
         Thin::FewOutcomes { hits, misses } => ThinFile::FewOutcomes { hits, misses },
@@ -175,7 +176,7 @@ pub fn encode(model: &Model, next: Option<&Next>) -> String {
         share: *share,
         logistic: blend.as_ref().map(|blend| logistic_file(&blend.logistic)),
         trees: blend.iter().flat_map(|blend| &blend.trees).map(|tree| tree.iter().map(node).collect()).collect(),
-        belief: BeliefFile { model: calibration_file(of_model), ewma: calibration_file(of_ewma), lead, trust },
+        belief: BeliefFile { model: calibration_file(of_model), ewma: calibration_file(of_ewma), lead, order, trust },
         curve: curve.iter().map(|Bin { rows, forecast, observed }| (*rows, *forecast, *observed)).collect(),
         inner: InnerFile { rows: judged, pr_auc, log_loss, brier },
         learned: learned.map(|at| at.to_string()),
@@ -239,7 +240,7 @@ fn assemble(file: File) -> Result<(Model, Option<Next>), (&'static str, String)>
     let File { logistic, trees, belief, curve, inner, learned, rows, seed, next, .. } = file;
     let EwmaFile { half_life_days, platt: ewma_platt } = ewma;
     let ewma = Ewma::new(half_life_days, horizon_us, platt(ewma_platt));
-    let BeliefFile { model: of_model, ewma: of_ewma, lead, trust } = belief;
+    let BeliefFile { model: of_model, ewma: of_ewma, lead, order, trust } = belief;
     let InnerFile { rows: judged, pr_auc, log_loss, brier } = inner;
     let at = |text: &String| Timestamp::parse_rfc3339(text).ok_or(("learned", "two times, RFC 3339".to_owned()));
     let [from, until] = &learned;
@@ -266,7 +267,7 @@ fn assemble(file: File) -> Result<(Model, Option<Next>), (&'static str, String)>
         last_window: platt(last_window),
         blend,
         share,
-        belief: Belief { model: calibration(of_model), ewma: calibration(of_ewma), lead, trust },
+        belief: Belief { model: calibration(of_model), ewma: calibration(of_ewma), lead, order, trust },
         curve: curve.into_iter().map(|(rows, forecast, observed)| Bin { rows, forecast, observed }).collect(),
         inner: Inner { rows: judged, pr_auc, log_loss, brier },
         learned: [at(from)?, at(until)?],
