@@ -4,6 +4,8 @@
 //! what does not is left out, with a reason. So nothing is promised that the user's own past does not bear out.
 //! Absent on purpose: a look at anything that opened at `until` or after it.
 
+use std::collections::BTreeMap;
+
 use quell_domain::Timestamp;
 
 use crate::belief::{Belief, Calibration, Said, Scored, kept};
@@ -392,14 +394,21 @@ impl Trial {
         self.surely(SURE_OF_SIGNAL, |row| self.gain(believed, row))
     }
 
-    /// Whether a gain is more than that many standard errors above 0, rows counted together by signature, and by origin.
+    /// Whether a gain is more than that many standard errors above 0, rows counted together by signature, and by window.
+    /// The bar is higher where there are few groups, about as the quantiles of Student's t are.
     fn surely(&self, sure: f64, gain: impl Fn(usize) -> f64) -> bool {
         let total: f64 = (0..self.labels.len()).map(&gain).sum();
         [&self.series, &self.windows].into_iter().all(|groups| {
-            let mut sums = vec![0.0; groups.iter().max().map_or(0, |last| *last as usize + 1)];
-            groups.iter().enumerate().for_each(|(row, group)| sums[*group as usize] += gain(row));
-            let error = sums.iter().map(|sum: &f64| sum * sum).sum::<f64>().sqrt();
-            total > sure * error
+            let mut sums: BTreeMap<u32, f64> = BTreeMap::new();
+            groups.iter().enumerate().for_each(|(row, group)| *sums.entry(*group).or_default() += gain(row));
+            let count = sums.len() as f64;
+            if count < 2.0 {
+                return total > 0.0;
+            }
+            let mean = total / count;
+            let spread: f64 = sums.values().map(|sum| (sum - mean).powi(2)).sum();
+            let error = (spread * count / (count - 1.0)).sqrt();
+            total > sure * (1.0 + 2.0 / (count - 1.0)) * error
         })
     }
 
