@@ -20,7 +20,7 @@ fn log(signatures: usize, days: i64, mean: f64, seed: u64) -> History {
     let mut rng = Rng::new(seed);
     let mut incidents = Vec::new();
     for number in 0..signatures {
-        let signature = Signature::new(&format!("signature-{number:06}")).unwrap();
+        let signature = Signature::new(&format!("signature-{number:06}")).expect("a text that is not blank");
         let rate = mean * rng.range(0.05, 2.0).powi(3);
         let mut at = rng.range(0.0, 28.0);
         while at < days as f64 {

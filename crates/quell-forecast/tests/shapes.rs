@@ -39,7 +39,7 @@ impl Log {
         self.0.push(HistoricIncident {
             opened_at: Timestamp::from_seconds((1_388_966_400.0 + days * DAY / 1e6) as i64),
             closed_at: None,
-            signature: Signature::new(&format!("s{signature:05}")).unwrap(),
+            signature: Signature::new(&format!("s{signature:05}")).expect("not blank"),
             ci: None,
             service: Some(CiId::new(&format!("service-{}", signature % 12))),
             priority: None,
@@ -58,12 +58,12 @@ fn check_within(slack: f64, shape: &str, make: fn(&mut Chance, &mut Log)) {
     for seed in [11, 12] {
         let mut log = Log::default();
         make(&mut Chance(seed), &mut log);
-        let history = History::new(&log.0, Span::of(&log.0).unwrap());
+        let history = History::new(&log.0, Span::of(&log.0).expect("incidents"));
         for days in [1, 7] {
             let plan = Plan { horizon: Duration::from_secs(days * 86_400), split: 0.6, seed: 1 };
-            let card = evaluate(&history, plan).unwrap();
+            let card = evaluate(&history, plan).expect("a test window");
             let what = format!("{shape}, seed {seed}, {days} days, {} chosen", card.model.chosen.word());
-            let (quell, ewma) = (card.quell.pr_auc.unwrap(), card.ewma.pr_auc.unwrap());
+            let (quell, ewma) = (card.quell.pr_auc.expect("hits"), card.ewma.pr_auc.expect("hits"));
             assert!(quell >= ewma - slack, "{what}: PR-AUC {quell:.4}, EWMA {ewma:.4}");
             let (quell, base) = (card.quell.brier, card.base_rate.brier);
             assert!(quell <= base, "{what}: Brier {quell:.5}, base rate {base:.5}");

@@ -71,7 +71,7 @@ struct LogisticFile {
 }
 
 /// A leaf is its answer; a split is its feature, its threshold and the place of its left child.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(untagged)]
 enum NodeFile {
     Leaf(f64),
