@@ -9,6 +9,7 @@ pub mod batch;
 pub mod ci;
 pub mod command;
 pub mod feedback;
+pub mod history;
 pub mod ids;
 pub mod incident;
 pub mod input;
@@ -22,6 +23,7 @@ pub use batch::{Action, Batch, BatchBuilder, Item, ItemDraft, Reject};
 pub use ci::{Ci, CiId, Criticality, Layer, Lifecycle, Redundancy, Relationship};
 pub use command::{Command, CommandKind, Outcome, Verdict};
 pub use feedback::{Feedback, Party, Said, Standing};
+pub use history::{HistoricIncident, Signature};
 pub use ids::{AlertId, Digest, Fingerprint, IncidentId, Moment, Position, ReceiptId, Shard};
 pub use incident::{
     Act, ActKind, BlastRadius, Cause, CauseVerdict, Impact, Incident, IncidentState, Notice, Priority, SPLIT_ORDINAL,

@@ -7,6 +7,8 @@
 
 pub mod alertmanager;
 pub mod config;
+pub mod forecast;
+pub mod history;
 pub mod import;
 pub mod learned;
 pub mod mistake;
@@ -20,6 +22,7 @@ pub mod topology;
 mod user_rules;
 pub mod views;
 
+mod csv;
 mod pipelines;
 mod rules;
 mod sniff;

@@ -5,10 +5,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use quell_domain::Timestamp;
+use quell_formats::history::{self, ColumnMap};
 use tracing_subscriber::EnvFilter;
 
+use crate::forecast::{self, Evaluate};
 use crate::import::Import;
 use crate::traffic::Traffic;
 use crate::{check, compare, demo, explain, hygiene, import, replay, serve, settings};
@@ -111,12 +115,52 @@ enum Command {
         #[command(subcommand)]
         what: What,
     },
+    /// Foresee which trouble comes back.
+    Forecast {
+        #[command(subcommand)]
+        command: ForecastCommand,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 enum What {
     /// CIs and relationships.
     Topology(Import),
+}
+
+#[derive(Debug, Subcommand)]
+enum ForecastCommand {
+    /// Learn from the first part of a history of incidents, forecast the rest, and compare with simpler forecasts.
+    Evaluate {
+        /// The incidents: CSV, which may be packed with gzip, with columns `opened_at` and `signature` or `ci`, and
+        /// perhaps `closed_at`, `service`, `priority`.
+        #[arg(long)]
+        incidents: PathBuf,
+        /// Other names of columns: `opened_at=Open_Time,signature=CI_Name`.
+        #[arg(long, value_parser = ColumnMap::parse, default_value = "")]
+        map: ColumnMap,
+        /// The window that is forecast, as 24h or 7d.
+        #[arg(long, default_value = "7d", value_parser = history::stretch)]
+        horizon: Duration,
+        /// The share of the days that is learned from.
+        #[arg(long, default_value_t = 0.6)]
+        split: f64,
+        /// Where the history begins, instead of at its first incident.
+        #[arg(long, value_parser = history::instant)]
+        from: Option<Timestamp>,
+        /// Where it ends, instead of after its last.
+        #[arg(long, value_parser = history::instant)]
+        to: Option<Timestamp>,
+        /// Another seed draws other rows.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Compare the published features with rows of this file first.
+        #[arg(long)]
+        check_rows: Vec<PathBuf>,
+    },
 }
 
 /// Runs the program.
@@ -169,6 +213,16 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Hygiene { url, list } => print!("{}", runtime()?.block_on(hygiene::run(&url, list))?),
         Command::Import { what: What::Topology(asked) } => print!("{}", runtime()?.block_on(import::run(&asked))?),
+        Command::Forecast { command } => {
+            let ForecastCommand::Evaluate { incidents, map, horizon, split, from, to, seed, json, check_rows } =
+                command;
+            let found = forecast::run(&Evaluate { incidents, map, horizon, split, from, to, seed, check_rows })?;
+            if json {
+                println!("{}", found.json());
+            } else {
+                println!("{}", found.table());
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,7 @@ pub mod difference;
 #[cfg(test)]
 mod difference_tests;
 pub mod explain;
+pub mod forecast;
 mod gauges;
 mod hygiene;
 mod import;

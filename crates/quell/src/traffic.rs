@@ -135,7 +135,7 @@ async fn play_log(
         (None, None) => Topology::default(),
     };
     let mut replay = Replay::new(settings, known);
-    if let Some((at, activation)) = learned_before(store, first.first().filter(|_| cut)).await? {
+    if let Some((at, activation)) = learned_before(store, first.first().filter(|_| start.is_some())).await? {
         let artefact = artefacts::load(store, activation.kind, activation.digest).await?;
         replay.activate(at, activation, artefact);
     }

@@ -24,10 +24,15 @@ const PURE_TESTS: &[&str] = &["proptest"];
 const ROOMS: &[Room] = &[
     Room { name: "quell-domain", ours: &[], foreign: Some(&["jiff", "thiserror", "xxhash-rust"]) },
     Room { name: "quell-cmdb", ours: &["quell-domain"], foreign: Some(&["petgraph"]) },
+    Room {
+        name: "quell-forecast",
+        ours: &["quell-domain"],
+        foreign: Some(&["linfa", "linfa-logistic", "ndarray", "thiserror"]),
+    },
     Room { name: "quell-engine", ours: &["quell-cmdb", "quell-domain"], foreign: Some(&["regex"]) },
     Room {
         name: "quell-formats",
-        ours: &["quell-engine", "quell-cmdb", "quell-domain"],
+        ours: &["quell-engine", "quell-forecast", "quell-cmdb", "quell-domain"],
         foreign: Some(&["csv", "serde", "serde-saphyr", "serde_json", "sha2", "thiserror"]),
     },
     Room { name: "quell-log", ours: &["quell-domain"], foreign: None },
@@ -44,6 +49,7 @@ const ROOMS: &[Room] = &[
             "quell-log",
             "quell-formats",
             "quell-engine",
+            "quell-forecast",
             "quell-cmdb",
             "quell-domain",
             // `quell demo` plays the simulator's storm.
@@ -62,6 +68,7 @@ const ROOMS: &[Room] = &[
             "quell-log",
             "quell-formats",
             "quell-engine",
+            "quell-forecast",
             "quell-cmdb",
             "quell-domain",
         ],
