@@ -6,11 +6,12 @@ mod support;
 use std::time::Duration;
 
 use quell_domain::{
-    Activation, Alert, AlertId, AlertState, ArtefactKind, CiId, Digest, Feedback, Incident, IncidentState, Labels,
-    Party, Position, Said, Severity, Shard, Source, Standing, Timestamp,
+    Alert, AlertId, AlertState, ArtefactKind, CiId, Digest, Feedback, Incident, IncidentState, Labels, Party, Position,
+    Said, Severity, Shard, Source, Standing,
 };
 use quell_engine::{AlertChange, Effects, Parked};
-use quell_store::{AlertQuery, IncidentQuery, Positions, Store, StoreError, Version};
+use quell_store::{AlertQuery, IncidentQuery, Positions, Store, StoreError};
+use support::artefacts::*;
 use support::*;
 
 const SHARD: Shard = Shard::FIRST;
@@ -371,71 +372,6 @@ async fn an_incident_names_those_that_were_merged_into_it_and_split_off(store: &
     assert_eq!((detail.merged, detail.split), (vec![incident_id(2), incident_id(3)], vec![incident_id(4)]));
     let detail = store.incident(SHARD, incident_id(2), 0).await.expect("read").expect("there");
     assert_eq!((detail.merged, detail.incident.merged_into), (vec![], Some(incident_id(1))));
-}
-
-async fn versions_say_what_was_in_force_when(store: &dyn Store) {
-    let (mut writer, _) = Writer::take_over(store).await;
-    let version = |position, seconds, kind| Version {
-        position: Position(position),
-        at: Timestamp::from_seconds(seconds),
-        activation: Activation { kind, digest: Digest([u8::try_from(position).expect("small"); 32]) },
-    };
-    let (topology, rules) = (ArtefactKind::Topology, ArtefactKind::Rules);
-    let [a, b, c, other] =
-        [version(1, 10, topology), version(2, 20, topology), version(3, 20, topology), version(4, 15, rules)];
-    writer.activations = vec![a, b, other];
-    writer.commit(Effects::default()).await;
-    // Decided again after a crash: nothing is told twice.
-    writer.activations = vec![b, c];
-    writer.commit(Effects::default()).await;
-    let at = |kind, seconds, limit| store.versions(SHARD, kind, Timestamp::from_seconds(seconds), limit);
-    assert_eq!(at(topology, 9, 9).await.expect("read"), []);
-    assert_eq!(at(topology, 10, 9).await.expect("read"), [a]);
-    assert_eq!(at(topology, 99, 9).await.expect("read"), [c, b, a]);
-    assert_eq!(at(topology, 20, 1).await.expect("read"), [c]);
-    assert_eq!(at(rules, 99, 9).await.expect("read"), [other]);
-    let elsewhere = Shard { tenant: 0, number: 9 };
-    assert_eq!(store.versions(elsewhere, topology, Timestamp::MAX, 9).await.expect("read"), []);
-}
-
-async fn superseded_artefacts_go_and_what_a_kept_record_needs_stays(store: &dyn Store) {
-    let (mut writer, _) = Writer::take_over(store).await;
-    let kind = ArtefactKind::Learned;
-    let digest = |n: u8| Digest([n; 32]);
-    let version = |n: u8| Version {
-        position: Position(u64::from(n) * 10),
-        at: Timestamp::from_seconds(i64::from(n)),
-        activation: Activation { kind, digest: digest(n) },
-    };
-    // The fifth is in force by the checkpoint, the sixth never came into force.
-    for n in 1..=6 {
-        store.put_artefact(kind, digest(n), &[n]).await.expect("kept");
-        store.put_artefact(ArtefactKind::Rules, digest(n), &[n]).await.expect("kept");
-    }
-    writer.activations = (1..=5).map(version).collect();
-    writer.commit(Effects::default()).await;
-    let left = async || {
-        let mut left = Vec::new();
-        for n in 1..=6 {
-            left.extend(store.artefact(kind, digest(n)).await.expect("read").into_iter().flatten());
-        }
-        left
-    };
-    let drop = |before| store.drop_superseded(SHARD, kind, Position(before));
-    assert_eq!(drop(9).await.expect("done"), 1, "only what nothing names");
-    assert_eq!(left().await, [1, 2, 3, 4, 5]);
-    assert_eq!(drop(29).await.expect("done"), 1, "the second is in force until the third");
-    assert_eq!(left().await, [2, 3, 4, 5]);
-    assert_eq!(drop(30).await.expect("done"), 1, "the third comes with the first record that is kept");
-    assert_eq!(left().await, [3, 4, 5]);
-    let versions = store.versions(SHARD, kind, Timestamp::MAX, 9).await.expect("read");
-    assert_eq!(versions, [version(5), version(4), version(3)]);
-    assert_eq!(drop(1_000).await.expect("done"), 2);
-    assert_eq!(drop(1_000).await.expect("done"), 0);
-    assert_eq!(left().await, [5]);
-    for n in 1..=6 {
-        assert!(store.artefact(ArtefactKind::Rules, digest(n)).await.expect("read").is_some(), "of another kind");
-    }
 }
 
 async fn the_latest_alerts_are_read_back_piece_by_piece(store: &dyn Store) {

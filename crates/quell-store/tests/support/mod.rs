@@ -1,6 +1,8 @@
 //! Values for tests of stores: every field set to something that is not its default, and short ways to commit.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod artefacts;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
