@@ -7,7 +7,7 @@
 //! themselves: a storm reaches far over the graph and a lone alert hardly to its neighbours, and what was near a
 //! moment ago is far an hour later.
 //!
-//! Absent on purpose: text, learned co-occurrence; their place is here.
+//! Absent on purpose: likeness of texts; its place is here.
 
 use quell_cmdb::Graph;
 use quell_domain::{Incident, Reason, Timestamp};
