@@ -177,6 +177,8 @@ pub struct Incident {
     pub acts: Vec<Act>,
     /// A person took a merge or a split of it back, or split it: quell merges it with nothing by itself any more.
     pub held_apart: bool,
+    /// How many CIs alerted in it when the incidents around it were last looked at.
+    pub looked_at: u32,
 }
 
 /// What an operator said of a CI.

@@ -25,7 +25,7 @@ const YOUNG: Duration = Duration::from_secs(900);
 const ASKED: usize = 32;
 
 /// CIs of an incident whose surroundings are looked at: fewer explain nothing but themselves.
-const LARGE: usize = 3;
+const LARGE: u32 = 3;
 
 /// The mean probability of its alerts that merges an incident into another.
 const SURE: f64 = 0.88;
@@ -43,9 +43,13 @@ impl Engine {
             self.merge_into(into, number, mean);
             return;
         }
-        if size < LARGE {
+        // Worth another look only when it has grown by a good part.
+        let row = &mut self.live(number).row;
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        if size < LARGE || u64::from(size) * 4 < u64::from(row.looked_at) * 5 {
             return;
         }
+        row.looked_at = size;
         for small in self.suspects.around(number, ASKED) {
             if self.may_merge(small)
                 && let Some((into, mean)) = self.better_home(small, Some(number))

@@ -163,6 +163,7 @@ impl Engine {
             verdicts: Vec::new(),
             acts: Vec::new(),
             held_apart: false,
+            looked_at: 0,
         };
         self.incidents.insert(number, Live::of_row(row));
         self.open += 1;

@@ -330,6 +330,10 @@ impl Suspects {
                         continue;
                     }
                 }
+                let others = f64::from(fan_in) + 1.0;
+                if suspect.hops > 0 && (rates.0 / root + rates.1 / others) * suspect.strength < faint {
+                    continue;
+                }
                 let sum = self.sums.get(&incident).copied().unwrap_or_default();
                 let expected = expected(suspect, rates, &both.weight(f64::from(fan_in)), sum);
                 let (hops, suspect) = (suspect.hops, suspect.place);

@@ -260,6 +260,7 @@ pub fn incident_json(incident: &Incident, alerts: &[Alert], timeline: &[Timeline
         verdicts,
         acts: _,
         held_apart: _,
+        looked_at: _,
     } = incident;
     IncidentJson {
         id: id.to_string(),

@@ -96,6 +96,7 @@ fn incident() -> Incident {
         }],
         acts: vec![],
         held_apart: false,
+        looked_at: 0,
     }
 }
 

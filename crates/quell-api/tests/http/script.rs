@@ -358,6 +358,7 @@ pub(crate) fn incident(number: u64, state: IncidentState) -> IncidentDetail {
         verdicts: vec![],
         acts: vec![],
         held_apart: false,
+        looked_at: 0,
     };
     let timeline = vec![TimelineEntry { incident: id, at: NOW, actor: NASTY.into(), reason: why() }];
     IncidentDetail { alerts: vec![alert(number, Some(id))], timeline, ..IncidentDetail::bare(incident) }

@@ -203,7 +203,7 @@ pub(super) fn bind_fold(query: Query, fold: &Fold) -> Query {
 }
 
 /// The columns of an incident after tenant and shard, in the order of [`bind_incident`].
-pub(super) const INCIDENT_COLUMNS: [&str; 30] = [
+pub(super) const INCIDENT_COLUMNS: [&str; 31] = [
     "number",
     "in_hand",
     "change",
@@ -234,13 +234,14 @@ pub(super) const INCIDENT_COLUMNS: [&str; 30] = [
     "verdicts",
     "acts",
     "held_apart",
+    "looked_at",
 ];
 
 /// Reads incidents; followed by `WHERE`. Columns in the order of [`read_incident`].
 pub(super) const SELECT_INCIDENTS: &str = "SELECT number, state, title, priority, impact, urgency, opened_position, \
     opened_ordinal, opened_at, started_at, last_fired_at, resolved_at, resolved_by, acknowledged_at, acknowledged_by, \
     reopened, alerts, firing, causes, blast_radius, review_at, transitions, merged_into, moved, \
-    split_from, verdicts, acts, held_apart FROM incidents";
+    split_from, verdicts, acts, held_apart, looked_at FROM incidents";
 
 /// Binds an incident's row with the number of its change; its shard was checked.
 pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Query {
@@ -273,6 +274,7 @@ pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Q
         verdicts,
         acts,
         held_apart,
+        looked_at,
     } = incident;
     query
         .bind(id.number.cast_signed())
@@ -305,6 +307,7 @@ pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Q
         .bind(said::write_verdicts(verdicts))
         .bind(said::write_acts(acts))
         .bind(*held_apart)
+        .bind(*looked_at)
 }
 
 /// Reads a row of [`SELECT_INCIDENTS`].
@@ -347,6 +350,7 @@ pub(super) fn read_incident(operation: &'static str, shard: Shard, row: &SqliteR
         verdicts: row.json(said::read_verdicts)?,
         acts: row.json(|text| said::read_acts(text, shard.number))?,
         held_apart: row.next()?,
+        looked_at: row.small()?,
     })
 }
 

@@ -5,6 +5,7 @@ ALTER TABLE incidents ADD COLUMN split_from INTEGER;
 ALTER TABLE incidents ADD COLUMN verdicts TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE incidents ADD COLUMN acts TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE incidents ADD COLUMN held_apart INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incidents ADD COLUMN looked_at INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX incidents_by_merger ON incidents (tenant, shard, merged_into) WHERE merged_into IS NOT NULL;
 CREATE INDEX incidents_by_origin ON incidents (tenant, shard, split_from) WHERE split_from IS NOT NULL;
 

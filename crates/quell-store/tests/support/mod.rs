@@ -135,6 +135,7 @@ pub(crate) fn incident(number: u64) -> Incident {
             command: Position(2),
         }],
         held_apart: true,
+        looked_at: 7,
         acts: vec![
             Act { command: None, kind: ActKind::Merged(incident_id(72)) },
             Act { command: Some(Position(3)), kind: ActKind::Split(incident_id(73)) },
