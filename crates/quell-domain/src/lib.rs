@@ -14,6 +14,7 @@ pub mod ids;
 pub mod incident;
 pub mod input;
 pub mod labels;
+pub mod origin;
 pub mod reason;
 pub mod time;
 pub mod topology;
@@ -31,6 +32,7 @@ pub use incident::{
 };
 pub use input::{Activation, ArtefactKind, Input, RecordKind};
 pub use labels::{Labels, LabelsRef};
+pub use origin::{Origin, Seen};
 pub use reason::{Fact, Reason};
 pub use time::Timestamp;
 pub use topology::{Topology, TopologyFault};

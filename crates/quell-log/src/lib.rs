@@ -6,7 +6,7 @@
 pub mod contract;
 pub mod embedded;
 
-pub use contract::{AppendError, Clock, Draft, Record, Stamp, Stream};
-pub use embedded::{
-    Appender, EmbeddedLog, LogState, OpenError, Opened, Options, OutageBody, ReadError, Reader, Retention, Tail,
+pub use contract::{
+    Append, AppendError, Appended, Clock, Draft, Follow, LogState, Read, ReadError, Record, Retention, Stamp, Stream,
 };
+pub use embedded::{Appender, EmbeddedLog, OpenError, Opened, Options, OutageBody, Reader, Tail};

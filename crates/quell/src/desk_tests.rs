@@ -14,7 +14,7 @@ use quell_domain::{
 };
 use quell_engine::{Checkpoint, Engine, Parked};
 use quell_formats::{alertmanager, settings};
-use quell_log::embedded::LogState;
+use quell_log::LogState;
 use quell_store::contract::Answer;
 use quell_store::{
     AlertQuery, Change, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions, Restored,

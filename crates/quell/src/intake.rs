@@ -58,6 +58,7 @@ fn refusal(error: &AppendError) -> Refusal {
         AppendError::Overloaded { .. } => Refusal::Overloaded,
         AppendError::DiskFull => Refusal::DiskFull,
         AppendError::Failed(_) => Refusal::Failed,
+        AppendError::Away(_) => Refusal::Unavailable,
         AppendError::Closed => Refusal::Closing,
     }
 }

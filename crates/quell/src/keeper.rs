@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use quell_domain::{Position, Shard};
 use quell_formats::config::Config;
-use quell_log::Clock;
-use quell_log::embedded::Retention;
+use quell_log::{Clock, Retention};
 use quell_store::Store;
 
 use crate::intake::Door;

@@ -11,7 +11,7 @@ use quell_api::ports::{Health, Live};
 use quell_cmdb::Graph;
 use quell_domain::{Digest, Position, Verdict};
 use quell_engine::Checkpoint;
-use quell_log::embedded::LogState;
+use quell_log::LogState;
 use quell_store::Change;
 use tokio::sync::{broadcast, watch};
 
@@ -139,6 +139,9 @@ impl Live for Published {
         let mut health = Health { lag_records: self.lag(), ..Health::default() };
         match *self.log.borrow() {
             LogState::Open => {}
+            LogState::Spooling => {
+                health.degraded.push("the log is away: what is received is kept on this node and decided later".into());
+            }
             LogState::Full => health.not_ready.push("the log's disk is full".into()),
             LogState::Failed => health.not_ready.push("the log's disk has failed".into()),
             LogState::Closed => health.not_ready.push("shutting down".into()),

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quell_domain::{Position, RecordKind, Timestamp};
+use futures::future::BoxFuture;
+use quell_domain::RecordKind;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::LogState;
 use super::fault::io_error;
 use super::tail::{Room, Ticket};
-use crate::contract::{AppendError, Draft, Stamp, Stream};
+use crate::contract::{Append, AppendError, Appended, Draft, LogState, Retention, Stamp, Stream};
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -31,18 +31,6 @@ pub(super) struct Waiting<T> {
     pub(super) ticket: Ticket,
     /// `None` for the log's own records.
     pub(super) reply: Option<oneshot::Sender<Result<Stamp, AppendError>>>,
-}
-
-/// What may be dropped. A record goes when it is before what is needed and too old or too much; the newest record of
-/// each stream always stays, because positions are counted on from it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Retention {
-    /// The first record of each stream that is still needed, by [`Stream`]; nothing from there on is dropped.
-    pub needed: [Position; 2],
-    /// What was received earlier goes.
-    pub before: Option<Timestamp>,
-    /// When the file's used pages are more than this, the oldest records of the main stream go.
-    pub max_bytes: Option<u64>,
 }
 
 /// One piece of trimming.
@@ -139,7 +127,7 @@ impl<T: Send + 'static> Appender<T> {
 
     fn check(&self) -> Result<(), AppendError> {
         match *self.state.borrow() {
-            LogState::Open => Ok(()),
+            LogState::Open | LogState::Spooling => Ok(()),
             LogState::Full => Err(AppendError::DiskFull),
             LogState::Failed => Err(failed(None)),
             LogState::Closed => Err(AppendError::Closed),
@@ -148,6 +136,24 @@ impl<T: Send + 'static> Appender<T> {
 
     fn send(&self, job: Job<T>) -> Result<(), AppendError> {
         self.jobs.send(job).map_err(|_| AppendError::Closed)
+    }
+}
+
+impl<T: Send + 'static> Append<T> for Appender<T> {
+    fn append(&self, draft: Draft<T>) -> BoxFuture<'_, Result<Appended, AppendError>> {
+        Box::pin(async move { Appender::append(self, draft).await.map(Appended::Logged) })
+    }
+
+    fn state(&self) -> watch::Receiver<LogState> {
+        Appender::state(self)
+    }
+
+    fn trim(&self, retention: Retention) -> BoxFuture<'_, Result<u64, AppendError>> {
+        Box::pin(Appender::trim(self, retention))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Appender::close(self))
     }
 }
 

@@ -12,9 +12,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::OpenError;
-use super::appender::{Retention, Trimmed};
+use super::appender::Trimmed;
 use super::fault::Fault;
-use crate::contract::Stream;
+use crate::contract::{Retention, Stream};
 
 /// The version of the tables.
 const VERSION: i64 = 1;

@@ -28,11 +28,11 @@ use std::{fmt, io};
 use quell_domain::{Position, Timestamp};
 use tokio::sync::{mpsc, watch};
 
-pub use appender::{Appender, Retention};
-pub use reader::{ReadError, Reader};
+pub use appender::Appender;
+pub use reader::Reader;
 pub use tail::Tail;
 
-use crate::contract::Clock;
+use crate::contract::{Clock, LogState};
 use disk::Disk;
 use tail::Room;
 use writer::Writer;
@@ -55,19 +55,6 @@ impl Default for Options {
     fn default() -> Self {
         Options { waiting_records: 50_000, waiting_bytes: 256 << 20, waiting_commands: 1_000, max_pages: None }
     }
-}
-
-/// Whether a log accepts records.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogState {
-    /// It does.
-    Open,
-    /// The disk is full. It opens again by itself.
-    Full,
-    /// The disk failed. It never accepts again in this process.
-    Failed,
-    /// It was shut down.
-    Closed,
 }
 
 /// Makes the body of an Outage record of `[from, to)`.

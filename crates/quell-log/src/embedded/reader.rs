@@ -5,12 +5,13 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use futures::future::BoxFuture;
 use quell_domain::{Position, RecordKind, Timestamp};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
 
 use super::disk::{checksum, connect_options, key, position};
-use crate::contract::{Record, Stamp, Stream};
+use crate::contract::{Read, ReadError, Record, Stamp, Stream};
 
 /// Bodies of one read, after which it stops early.
 const READ_BYTES: usize = 8 << 20;
@@ -19,24 +20,6 @@ const READ_BYTES: usize = 8 << 20;
 #[derive(Clone, Debug)]
 pub struct Reader {
     pool: SqlitePool,
-}
-
-/// Why a record was not read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// What is on the disk is not what was written.
-    #[error("read the log: the record at {position} of {stream:?} is damaged: {why}")]
-    Damaged {
-        /// Its stream.
-        stream: Stream,
-        /// Its position.
-        position: Position,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// The file cannot be read.
-    #[error("read the log: the file of records cannot be read")]
-    Database(#[source] sqlx::Error),
 }
 
 type Columns = (i64, i64, i64, i64, Vec<u8>);
@@ -70,7 +53,7 @@ impl Reader {
             let record = match rows.try_next().await {
                 Ok(None) => break,
                 Ok(Some(columns)) => follow(records.last(), stream, columns),
-                Err(error) => Err(ReadError::Database(error)),
+                Err(error) => Err(ReadError::Unavailable(Box::new(error))),
             };
             match record {
                 Ok(record) => {
@@ -99,6 +82,12 @@ impl Reader {
     }
 }
 
+impl<T: Send + 'static> Read<T> for Reader {
+    fn read(&self, stream: Stream, from: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Record<T>>, ReadError>> {
+        Box::pin(Reader::read(self, stream, from, limit))
+    }
+}
+
 /// Checks a row, and that it is the one after the last.
 fn follow<T>(last: Option<&Record<T>>, stream: Stream, columns: Columns) -> Result<Record<T>, ReadError> {
     let (key, kind, received_at, sum, packed) = columns;
@@ -116,5 +105,5 @@ fn follow<T>(last: Option<&Record<T>>, stream: Stream, columns: Columns) -> Resu
     let kind = RecordKind::from_code(code).ok_or(damaged(position, "its kind is unknown to this binary"))?;
     let body = lz4_flex::decompress_size_prepended(&packed).map_err(|_| damaged(position, "it does not unpack"))?;
     let stamp = Stamp { stream, position, received_at: Timestamp::from_micros(received_at) };
-    Ok(Record { stamp, kind, body: Bytes::from(body), carry: None })
+    Ok(Record { stamp, kind, body: Bytes::from(body), carry: None, origin: None })
 }

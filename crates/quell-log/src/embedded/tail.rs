@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use futures::future::BoxFuture;
 use quell_domain::RecordKind;
 use tokio::sync::mpsc;
 
 use super::Options;
-use crate::contract::{AppendError, Record};
+use crate::contract::{AppendError, Follow, Record};
 
 /// New records of one stream, in order, each once. Taking a record gives its room back.
 #[derive(Debug)]
@@ -54,6 +55,16 @@ impl<T> Tail<T> {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.records.len()
+    }
+}
+
+impl<T: Send> Follow<T> for Tail<T> {
+    fn recv_many(&mut self, limit: usize) -> BoxFuture<'_, Vec<Record<T>>> {
+        Box::pin(Tail::recv_many(self, limit))
+    }
+
+    fn try_recv(&mut self) -> Option<Record<T>> {
+        Tail::try_recv(self)
     }
 }
 

@@ -11,12 +11,12 @@ use quell_domain::{Position, RecordKind, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::OutageBody;
 use super::appender::{Job, Waiting, failed};
 use super::disk::{Disk, Found, MAX_ROWS, Row, key};
 use super::fault::Fault;
 use super::tail::{Delivered, Room, TailEnd};
-use super::{LogState, OutageBody};
-use crate::contract::{AppendError, Clock, Record, Stamp, Stream};
+use crate::contract::{AppendError, Clock, LogState, Record, Stamp, Stream};
 
 /// The most records of one group, one less than a statement takes: an Outage record may go before them.
 const GROUP: usize = MAX_ROWS - 1;
@@ -155,7 +155,7 @@ impl<T: Send + 'static> Writer<T> {
         let refusal = match *self.state.borrow() {
             LogState::Open => None,
             LogState::Full => Some(AppendError::DiskFull),
-            LogState::Failed | LogState::Closed => Some(failed(None)),
+            LogState::Failed | LogState::Spooling | LogState::Closed => Some(failed(None)),
         };
         if let Some(refusal) = refusal {
             refuse_all(group, &refusal);
@@ -203,7 +203,7 @@ impl<T: Send + 'static> Writer<T> {
     /// First to the reader, then to the appender: whoever is answered can rely on the record's being on its way.
     fn hand_over(&self, waiting: Waiting<T>, stamp: Stamp) {
         let Waiting { stream, kind, packed: _, body, carry, ticket, reply } = waiting;
-        let record = Record { stamp, kind, body, carry };
+        let record = Record { stamp, kind, body, carry, origin: None };
         // Neither a reader nor an appender that went away changes what is durable.
         self.tails[stream as usize].send(Delivered { record, ticket }).ok();
         if let Some(reply) = reply {
@@ -242,7 +242,7 @@ impl<T: Send + 'static> Writer<T> {
                 }
             }
             LogState::Full => self.try_again().await,
-            LogState::Failed | LogState::Closed => {}
+            LogState::Failed | LogState::Spooling | LogState::Closed => {}
         }
     }
 
@@ -358,7 +358,7 @@ fn refuse_all<T>(group: Vec<Waiting<T>>, error: &AppendError) {
         let error = match error {
             AppendError::DiskFull => AppendError::DiskFull,
             AppendError::Failed(source) => AppendError::Failed(std::io::Error::other(source.to_string())),
-            AppendError::Overloaded { .. } | AppendError::Closed => AppendError::Closed,
+            AppendError::Overloaded { .. } | AppendError::Away(_) | AppendError::Closed => AppendError::Closed,
         };
         refuse(waiting, error);
     }
