@@ -10,7 +10,8 @@ use crate::labels::Labels;
 use crate::reason::Reason;
 use crate::time::Timestamp;
 
-/// The contract an alert came by. The discriminants go into fingerprints and onto the log: never renumber.
+/// The contract that an alert or a change came by. The discriminants go into fingerprints and onto the log: never
+/// renumber.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Source {
@@ -20,11 +21,23 @@ pub enum Source {
     AlertmanagerWebhook = 2,
     /// PagerDuty Events API v2.
     PagerDuty = 3,
+    /// PagerDuty Events API v2, change events.
+    PagerDutyChange = 4,
 }
 
 impl Source {
     /// Every source there is.
-    pub const ALL: [Source; 3] = [Source::AlertmanagerApi, Source::AlertmanagerWebhook, Source::PagerDuty];
+    pub const ALL: [Source; 4] =
+        [Source::AlertmanagerApi, Source::AlertmanagerWebhook, Source::PagerDuty, Source::PagerDutyChange];
+
+    /// Those that tell of alerts.
+    pub const ALERTS: [Source; 3] = [Source::AlertmanagerApi, Source::AlertmanagerWebhook, Source::PagerDuty];
+
+    /// True for a contract that tells of changes.
+    #[must_use]
+    pub const fn tells_changes(self) -> bool {
+        matches!(self, Source::PagerDutyChange)
+    }
 
     /// The name used in files, metrics and the API.
     #[must_use]
@@ -33,6 +46,7 @@ impl Source {
             Source::AlertmanagerApi => "alertmanager",
             Source::AlertmanagerWebhook => "alertmanager-webhook",
             Source::PagerDuty => "pagerduty",
+            Source::PagerDutyChange => "pagerduty-change",
         }
     }
 

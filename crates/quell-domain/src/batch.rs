@@ -64,6 +64,16 @@ pub struct Reject {
 impl Reject {
     /// Bytes of refused text that are kept with the reason; the whole body stays on the log for its retention.
     pub const MAX_RAW: usize = 64 * 1024;
+
+    /// A refused part; its text is cut at [`Reject::MAX_RAW`].
+    #[must_use]
+    pub fn new(ordinal: Option<u32>, reason: String, raw: &str) -> Self {
+        let mut cut = raw.len().min(Reject::MAX_RAW);
+        while !raw.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        Reject { ordinal, reason, raw: raw[..cut].to_owned() }
+    }
 }
 
 /// A decoded request: its items in the sender's order, and what of it was refused.
@@ -182,11 +192,7 @@ impl BatchBuilder {
 
     /// Adds a refused part; its text is cut at [`Reject::MAX_RAW`].
     pub fn reject(&mut self, ordinal: Option<u32>, reason: String, raw: &str) {
-        let mut cut = raw.len().min(Reject::MAX_RAW);
-        while !raw.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        self.batch.rejects.push(Reject { ordinal, reason, raw: raw[..cut].to_owned() });
+        self.batch.rejects.push(Reject::new(ordinal, reason, raw));
     }
 
     /// The finished batch.

@@ -1,6 +1,7 @@
 //! Everything that can change a decision. Whatever is not an [`Input`] cannot.
 
 use crate::batch::Batch;
+use crate::change::Changes;
 use crate::command::Command;
 use crate::ids::Digest;
 use crate::time::Timestamp;
@@ -10,6 +11,8 @@ use crate::time::Timestamp;
 pub enum Input {
     /// Alerts of one accepted request, with what of it was refused.
     Alerts(Batch),
+    /// Changes of one accepted request, with what of it was refused.
+    Changes(Changes),
     /// An operator's request; it comes by the stream of commands.
     Command(Command),
     /// Nothing but the time of its record: deadlines up to it are due.
@@ -70,7 +73,7 @@ impl ArtefactKind {
 /// What a record's bytes hold.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum RecordKind {
-    /// A request's body, exactly as its sender posted it.
+    /// A request's body, exactly as its sender posted it: alerts or changes, as its contract says.
     Alerts(crate::alert::Source),
     /// An operator's command.
     Command,

@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod batch;
+pub mod change;
 pub mod ci;
 pub mod command;
 pub mod feedback;
@@ -21,6 +22,7 @@ pub mod topology;
 
 pub use alert::{Alert, AlertState, Binding, Ending, Severity, Source};
 pub use batch::{Action, Batch, BatchBuilder, Item, ItemDraft, Reject};
+pub use change::{Change, ChangeId, Changes, ToldChange};
 pub use ci::{Ci, CiId, Criticality, Layer, Lifecycle, Redundancy, Relationship};
 pub use command::{Command, CommandKind, Outcome, Verdict};
 pub use feedback::{Feedback, Party, Said, Standing};

@@ -3,8 +3,8 @@
 //! Absent on purpose: how it is remembered. Effects of many inputs may be committed together, in order.
 
 use quell_domain::{
-    Alert, AlertId, ArtefactKind, Digest, Feedback, Incident, IncidentId, Labels, Notice, Outcome, Position, Severity,
-    Source, TimelineEntry, Timestamp,
+    Alert, AlertId, ArtefactKind, Change, ChangeId, Digest, Feedback, Incident, IncidentId, Labels, Notice, Outcome,
+    Position, Severity, Source, TimelineEntry, Timestamp,
 };
 
 /// What one input, or several in a row, did.
@@ -26,15 +26,31 @@ pub struct Effects {
     pub outcomes: Vec<Outcome>,
     /// What operators said, new or standing differently, in order; of several versions of one, the last holds.
     pub feedback: Vec<Feedback>,
+    /// Changes told of, bound otherwise, or let go of, in order; of several versions of one, the last holds.
+    pub changes: Vec<ChangeRow>,
     /// What became of each received item.
     pub disposed: Disposed,
+    /// What became of each change told of.
+    pub altered: Altered,
 }
 
 impl Effects {
     /// True when nothing has to be written. Counts of repeats alone are not written; they travel with the next flush.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Effects { alerts, incidents, timeline, forgotten, notices, parked, outcomes, feedback, disposed: _ } = self;
+        let Effects {
+            alerts,
+            incidents,
+            timeline,
+            forgotten,
+            notices,
+            parked,
+            outcomes,
+            feedback,
+            changes,
+            disposed: _,
+            altered: _,
+        } = self;
         alerts.is_empty()
             && incidents.is_empty()
             && timeline.is_empty()
@@ -43,11 +59,24 @@ impl Effects {
             && parked.is_empty()
             && outcomes.is_empty()
             && feedback.is_empty()
+            && changes.is_empty()
     }
 
     /// Adds what came after.
     pub fn absorb(&mut self, later: Effects) {
-        let Effects { alerts, incidents, timeline, forgotten, notices, parked, outcomes, feedback, disposed } = later;
+        let Effects {
+            alerts,
+            incidents,
+            timeline,
+            forgotten,
+            notices,
+            parked,
+            outcomes,
+            feedback,
+            changes,
+            disposed,
+            altered,
+        } = later;
         self.alerts.extend(alerts);
         self.incidents.extend(incidents);
         self.timeline.extend(timeline);
@@ -56,7 +85,9 @@ impl Effects {
         self.parked.extend(parked);
         self.outcomes.extend(outcomes);
         self.feedback.extend(feedback);
+        self.changes.extend(changes);
         self.disposed.add(disposed);
+        self.altered.add(altered);
     }
 }
 
@@ -70,6 +101,15 @@ pub enum AlertChange {
     Forget(AlertId),
     /// The engine lets go of an ended one that belongs to no incident: its row is history.
     LetGo(AlertId),
+}
+
+/// A change's row.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ChangeRow {
+    /// The whole row: told of, or bound otherwise.
+    Put(Box<Change>),
+    /// It is no evidence any more: its row is history.
+    LetGo(ChangeId),
 }
 
 /// What repeats changed of an alert since its row was last written.
@@ -182,6 +222,44 @@ impl Disposed {
     }
 }
 
+/// What became of changes told of: each is bound, unbound, repeated or rejected. They are no alerts, so that INV-1 does
+/// not count them; the same holds of this tally.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Altered {
+    /// Changes that the engine took.
+    pub received: u64,
+    /// Kept, and its CI was found.
+    pub bound: u64,
+    /// Kept, and no CI was found: it is no evidence.
+    pub unbound: u64,
+    /// The same change again.
+    pub repeated: u64,
+    /// Not understood: parked.
+    pub rejected: u64,
+    /// Let go of before its time, because of the limit. It had been counted when it came.
+    pub crowded_out: u64,
+}
+
+impl Altered {
+    /// Adds another tally.
+    pub fn add(&mut self, other: Altered) {
+        let Altered { received, bound, unbound, repeated, rejected, crowded_out } = other;
+        self.received += received;
+        self.bound += bound;
+        self.unbound += unbound;
+        self.repeated += repeated;
+        self.rejected += rejected;
+        self.crowded_out += crowded_out;
+    }
+
+    /// Each way a change can be disposed of, with its name in metrics; the sum is `received`.
+    #[must_use]
+    pub fn each(&self) -> [(u64, &'static str); 4] {
+        let Altered { received: _, bound, unbound, repeated, rejected, crowded_out: _ } = *self;
+        [(bound, "bound"), (unbound, "unbound"), (repeated, "repeated"), (rejected, "rejected")]
+    }
+}
+
 /// What the engine needs beside rows to go on where it stopped; committed with every transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Checkpoint {
@@ -222,4 +300,6 @@ pub struct Snapshot {
     pub incidents: Vec<Incident>,
     /// What operators said that still counts, by command.
     pub feedback: Vec<Feedback>,
+    /// Recent changes, by id.
+    pub changes: Vec<Change>,
 }

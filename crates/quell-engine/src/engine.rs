@@ -13,6 +13,7 @@ use quell_domain::{
 };
 
 use crate::alerts::{Alerts, Entry, Slot};
+use crate::changes::Recent;
 use crate::deadlines::{DeadlineReason, Deadlines};
 use crate::effects::{AlertChange, Checkpoint, Effects, Fold, Snapshot};
 use crate::heard::Heard;
@@ -59,6 +60,8 @@ pub struct Engine {
     pub(crate) deadlines: Deadlines,
     /// What operators said, and what follows from it.
     pub(crate) heard: Heard,
+    /// Recent changes.
+    pub(crate) changes: Recent,
     pub(crate) turn: Turn,
 }
 
@@ -106,6 +109,7 @@ impl Engine {
             scratch: Scratch::default(),
             deadlines: Deadlines::default(),
             heard: Heard::default(),
+            changes: Recent::default(),
             turn: Turn::default(),
         }
     }
@@ -132,6 +136,7 @@ impl Engine {
         }
         engine.relate_merged();
         engine.heard = Heard::of_rows(snapshot.feedback);
+        engine.changes = Recent::of_rows(snapshot.changes, &engine.graph);
         for alert in snapshot.alerts {
             let ci = alert.binding.as_ref().and_then(|binding| engine.graph.find(&binding.ci));
             let slot = engine.alerts.insert(Entry::of_row(alert, ci));
@@ -152,6 +157,10 @@ impl Engine {
             Input::Alerts(batch) => {
                 self.advance(moment);
                 self.receive(moment, batch);
+            }
+            Input::Changes(changes) => {
+                self.advance(moment);
+                self.take_changes(moment, changes);
             }
             Input::Command(command) => self.command(moment, command),
             Input::Tick => self.advance(moment),
@@ -186,7 +195,7 @@ impl Engine {
         match input {
             Input::Alerts(batch) => self.refold_batch(moment, batch),
             &Input::Outage { from, to } => self.extend(moment, from, to),
-            Input::Command(_) | Input::Tick | Input::Activate(_) => {}
+            Input::Changes(_) | Input::Command(_) | Input::Tick | Input::Activate(_) => {}
         }
         // Whatever a repeat had brought about is remembered already.
         self.turn = Turn::default();
@@ -233,7 +242,8 @@ impl Engine {
         let mut alerts: Vec<_> = self.alerts.slots().map(|slot| self.alert_row(slot)).collect();
         alerts.sort_by_key(|alert| alert.id);
         let incidents: Vec<Incident> = self.incidents.values().map(|live| live.row.clone()).collect();
-        Snapshot { checkpoint: self.checkpoint, alerts, incidents, feedback: self.heard.rows() }
+        let (feedback, changes) = (self.heard.rows(), self.changes.rows());
+        Snapshot { checkpoint: self.checkpoint, alerts, incidents, feedback, changes }
     }
 
     pub(crate) fn alert_row(&self, slot: Slot) -> quell_domain::Alert {
@@ -295,6 +305,7 @@ impl Engine {
             self.suspects.wake(&self.graph, self.settings.correlation.max_hops);
         } else {
             self.rebind();
+            self.rebind_changes();
             self.find_twins_again();
             self.reseat(moment);
         }

@@ -71,7 +71,9 @@ impl Engine {
         }
         let members = self.members_of(number);
         let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
-        let causes = locate(&self.graph, &mut self.suspects, &members, max_hops, limit);
+        let (onset, shard) = (self.incidents[&number].row.started_at, self.shard.number);
+        let changed = |ci| self.changes.evidence(shard, ci, onset);
+        let causes = locate(&self.graph, &mut self.suspects, &members, max_hops, limit, &changed);
         let causes = self.heard_causes(number, causes);
         let blast_radius = self.blast_radius(&members, &causes);
         let bound = !members.is_empty();

@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quell_domain::{Alert, AlertId, Feedback, Incident, IncidentId, Outcome, Position, Standing, TimelineEntry};
+use quell_domain::{
+    Alert, AlertId, Change, ChangeId, Feedback, Incident, IncidentId, Outcome, Position, Standing, TimelineEntry,
+};
 
-use crate::effects::{AlertChange, Checkpoint, Disposed, Effects, Fold, Parked, Snapshot};
+use crate::effects::{AlertChange, Altered, ChangeRow, Checkpoint, Disposed, Effects, Fold, Parked, Snapshot};
 
 /// Every row that effects brought forth.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -23,18 +25,35 @@ pub struct Ledger {
     pub outcomes: Vec<Outcome>,
     /// What operators said, by command.
     pub feedback: BTreeMap<Position, Feedback>,
+    /// Changes told of, by id.
+    pub changes: BTreeMap<ChangeId, Change>,
     /// What became of every item.
     pub disposed: Disposed,
+    /// What became of every change.
+    pub altered: Altered,
     /// How many notices there were.
     pub notices: u64,
     forgotten: BTreeSet<IncidentId>,
     let_go: BTreeSet<AlertId>,
+    let_go_changes: BTreeSet<ChangeId>,
 }
 
 impl Ledger {
     /// Remembers.
     pub fn apply(&mut self, effects: Effects) {
-        let Effects { alerts, incidents, timeline, forgotten, notices, parked, outcomes, feedback, disposed } = effects;
+        let Effects {
+            alerts,
+            incidents,
+            timeline,
+            forgotten,
+            notices,
+            parked,
+            outcomes,
+            feedback,
+            changes,
+            disposed,
+            altered,
+        } = effects;
         for change in alerts {
             match change {
                 AlertChange::Put(row) => self.put(*row),
@@ -57,7 +76,14 @@ impl Ledger {
         self.parked.extend(parked);
         self.outcomes.extend(outcomes);
         self.feedback.extend(feedback.into_iter().map(|said| (said.command, said)));
+        for change in changes {
+            match change {
+                ChangeRow::Put(row) => _ = self.changes.insert(row.id, *row),
+                ChangeRow::LetGo(id) => _ = self.let_go_changes.insert(id),
+            }
+        }
         self.disposed.add(disposed);
+        self.altered.add(altered);
     }
 
     /// Writes a row; reasons that are not given anew are kept.
@@ -100,7 +126,9 @@ impl Ledger {
         let incidents = self.incidents.values().filter(|incident| !gone(&incident.id)).cloned().collect();
         let in_force = |said: &&Feedback| said.standing == Standing::InForce;
         let feedback = self.feedback.values().filter(in_force).cloned().collect();
-        Snapshot { checkpoint, alerts, incidents, feedback }
+        let kept = |change: &&Change| !self.let_go_changes.contains(&change.id);
+        let changes = self.changes.values().filter(kept).cloned().collect();
+        Snapshot { checkpoint, alerts, incidents, feedback, changes }
     }
 
     /// The alerts of every incident, by id.

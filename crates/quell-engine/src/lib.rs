@@ -8,6 +8,7 @@
 mod alerts;
 mod bind;
 mod bridge;
+mod changes;
 mod correlate;
 pub mod deadlines;
 pub mod effects;
@@ -36,7 +37,7 @@ mod verdicts;
 mod wave;
 
 pub use deadlines::DeadlineReason;
-pub use effects::{AlertChange, Checkpoint, Disposed, Effects, Fold, Parked, Snapshot};
+pub use effects::{AlertChange, Altered, ChangeRow, Checkpoint, Disposed, Effects, Fold, Parked, Snapshot};
 pub use engine::{Artefact, Engine};
 pub use heard::{Link, PairKey, pair_key};
 pub use learn::Learned;

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use quell_cmdb::{CiIx, Graph};
 use quell_domain::{Cause, Reason, Timestamp};
 
+use crate::changes::Changed;
 use crate::suspects::{Place, Suspect, Suspects};
 
 /// How many causes an incident names at most.
@@ -84,6 +85,8 @@ struct Case<'a> {
     walked: Vec<Member>,
     first: Timestamp,
     tallies: BTreeMap<CiIx, Tally>,
+    /// What changes say of a CI.
+    changed: &'a dyn Fn(CiIx) -> Option<Changed>,
 }
 
 /// Ranks the suspects of `members` (ordered by CI). Empty when there is none.
@@ -93,12 +96,13 @@ pub(crate) fn locate(
     members: &[Member],
     max_hops: u32,
     limit: usize,
+    changed: &dyn Fn(CiIx) -> Option<Changed>,
 ) -> Vec<Cause> {
     let Some(first) = members.iter().map(|member| member.since).min() else { return Vec::new() };
     let mut walked = members.to_vec();
     walked.sort_by_key(|member| (member.since, member.ci));
     walked.truncate(MEMBERS);
-    let mut case = Case { graph, max_hops, limit, members, walked, first, tallies: BTreeMap::new() };
+    let mut case = Case { graph, max_hops, limit, members, walked, first, tallies: BTreeMap::new(), changed };
     case.count(suspects);
     case.share(suspects);
     case.causes(suspects)
@@ -148,7 +152,9 @@ impl Case<'_> {
             for &above in self.graph.dependents_of(member.ci) {
                 let above = CiIx(above);
                 let replica = || self.graph.alternatives_of(above).any(|(part, _)| part == member.ci);
-                if self.tallies.get(&above).is_some_and(|tally| tally.parts > 1) && replica() {
+                // What was deployed of the whole was deployed of each of its replicas.
+                let common = self.tallies.get(&above).is_some_and(|tally| tally.parts > 1);
+                if (common || (self.changed)(above).is_some()) && replica() {
                     shares.push((above, PARTS));
                 }
             }
@@ -174,17 +180,23 @@ impl Case<'_> {
 
     fn causes(&self, suspects: &mut Suspects) -> Vec<Cause> {
         let mut ranked: Vec<(f64, CiIx, Tally)> =
-            self.tallies.iter().map(|(&ci, &tally)| (tally.score, ci, tally)).collect();
+            self.tallies.iter().map(|(&ci, &tally)| (tally.score * self.altered(ci), ci, tally)).collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let best = ranked.first().map_or(0.0, |(score, ..)| *score).max(1e-12);
         let belief = |score: f64| (score / best).powi(SHARPNESS);
         let total = ranked.iter().map(|(score, ..)| belief(*score)).sum::<f64>() + DOUBT;
         let cause = |(score, ci, tally): (f64, CiIx, Tally)| {
             let fan_in = suspects.fan_in(self.graph, ci, self.max_hops);
-            let evidence = self.evidence(tally, self.member(ci), fan_in);
+            let mut evidence = self.evidence(tally, self.member(ci), fan_in);
+            evidence.extend((self.changed)(ci).map(|changed| changed.reason));
             Cause { ci: self.graph.ci(ci).id.clone(), score: belief(score) / total, evidence }
         };
         ranked.into_iter().take(NAMED).map(cause).filter(|cause| cause.score >= LEAST_SHARE).collect()
+    }
+
+    /// What its changes make of a CI's score: the belief in it grows by as many times as they make it likelier.
+    fn altered(&self, ci: CiIx) -> f64 {
+        (self.changed)(ci).map_or(1.0, |changed| changed.times.powf(1.0 / f64::from(SHARPNESS)))
     }
 
     fn evidence(&self, tally: Tally, own: Option<Member>, fan_in: u32) -> Vec<Reason> {

@@ -13,7 +13,7 @@ use crate::rules::Rules;
 /// Everything an operator can set that changes decisions. One immutable artefact, activated on the log.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Settings {
-    /// One pipeline for each source, in the order of [`Source::ALL`].
+    /// One pipeline for each source, in the order of [`Source::ALL`]. That of changes may be missing.
     pub pipelines: Vec<Pipeline>,
     /// See [`Correlation`].
     pub correlation: Correlation,
@@ -35,14 +35,14 @@ impl Settings {
     }
 }
 
-/// How alerts of one contract are read.
+/// How alerts or changes of one contract are read.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Pipeline {
     /// Whose.
     pub source: Source,
     /// How severity is read from labels.
     pub severity: SeverityMap,
-    /// How alerts are bound to CIs: what each step finds is evidence, and of about equal evidence that of the earlier
+    /// How they are bound to CIs: what each step finds is evidence, and of about equal evidence that of the earlier
     /// step counts.
     pub bind: Vec<BindStep>,
 }
@@ -122,6 +122,8 @@ pub struct Limits {
     pub active_alerts: u64,
     /// CIs that one walk over the graph may visit before it says "partial".
     pub walk_cis: u64,
+    /// Recent changes in hand; of more the oldest are let go of, and are no evidence any more.
+    pub recent_changes: u64,
 }
 
 /// Impact × urgency → priority.

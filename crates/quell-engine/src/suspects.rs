@@ -274,6 +274,11 @@ impl Suspects {
         claims.all.keys().rev().filter(|&&other| other != incident).take(limit).copied().collect()
     }
 
+    /// The incidents that suspect a CI, by number.
+    pub(crate) fn claimed_by(&self, ci: CiIx) -> Vec<u64> {
+        self.claims.get(&Place::Ci(ci)).map(|claims| claims.all.keys().copied().collect()).unwrap_or_default()
+    }
+
     /// Forgets everything: another graph, or other rules, are in force.
     pub(crate) fn clear(&mut self) {
         self.claims.clear();

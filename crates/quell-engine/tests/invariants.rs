@@ -14,7 +14,7 @@ use quell_domain::{
     Shard, Source,
 };
 use quell_engine::{Artefact, Engine, Ledger, Settings};
-use support::{Desk, Told, alert, at, batch, ruled, settings, topology};
+use support::{Desk, Told, alert, at, batch, change, ruled, settings, topology};
 
 const SEEDS: u64 = 2000;
 const ESTATE: &str =
@@ -49,7 +49,7 @@ fn told(dice: &mut Dice, now: i64) -> Told {
     let ci = *dice.pick(&["shop", "web1", "web2", "db", "h1", "h2", "h3", "sw", "pay", "mx", "", "", "nowhere"]);
     let name = *dice.pick(&["Down", "Slow", "Errors"]);
     let mut told = alert(name, ci).says(["a", "b"][usize::from(dice.one_in(4))]);
-    told.source = *dice.pick(&Source::ALL);
+    told.source = *dice.pick(&Source::ALERTS);
     if dice.one_in(2) {
         told = told.starts(now - i64::try_from(dice.below(90)).expect("small"));
     }
@@ -117,11 +117,16 @@ fn storm(seed: u64) -> Vec<(Moment, Input)> {
             }
             // A record delivered twice.
             3 if !log.is_empty() => match dice.pick(&log).1.clone() {
-                Input::Alerts(batch) => Input::Alerts(batch),
+                again @ (Input::Alerts(_) | Input::Changes(_)) => again,
                 _ => Input::Tick,
             },
+            5 => {
+                let ci = *dice.pick(&["shop", "web1", "db", "h1", "sw", "mx", "nowhere"]);
+                let starts = now - i64::try_from(dice.below(300)).expect("small");
+                Input::Changes(change(dice.pick::<&str>(&["deploy", "patch"]), ci, (!dice.one_in(3)).then_some(starts)))
+            }
             _ => {
-                let source = *dice.pick(&Source::ALL);
+                let source = *dice.pick(&Source::ALERTS);
                 let items = 1 + dice.below(4);
                 told_of += items;
                 let items: Vec<Told> = (0..items).map(|_| told(&mut dice, now).by(source)).collect();
@@ -139,8 +144,11 @@ const RULES: [quell_domain::Digest; 3] =
     [quell_domain::Digest([2; 32]), quell_domain::Digest([3; 32]), quell_domain::Digest([4; 32])];
 
 /// What they stand for; the second is in force at the start.
-static SETTINGS: LazyLock<[Arc<Settings>; 3]> =
-    LazyLock::new(|| [settings(), ruled(2, 200), ruled(3, 900)].map(Arc::new));
+static SETTINGS: LazyLock<[Arc<Settings>; 3]> = LazyLock::new(|| {
+    let mut few = ruled(3, 900);
+    few.limits.recent_changes = 2;
+    [settings(), ruled(2, 200), few].map(Arc::new)
+});
 
 fn rules(digest: quell_domain::Digest) -> Artefact {
     let which = RULES.iter().position(|known| *known == digest).expect("storms activate these only");
@@ -175,6 +183,9 @@ fn run(log: &[(Moment, Input)]) -> (Engine, Ledger) {
 
 fn check_disposed(seed: u64, ledger: &Ledger) {
     assert_eq!(ledger.disposed.received, ledger.disposed.sum(), "INV-1, seed {seed}: {:?}", ledger.disposed);
+    let sum: u64 = ledger.altered.each().iter().map(|(count, _)| count).sum();
+    assert_eq!(ledger.altered.received, sum, "seed {seed}: {:?}", ledger.altered);
+    assert_eq!(ledger.altered.bound + ledger.altered.unbound, ledger.changes.len() as u64, "seed {seed}");
 }
 
 fn check_membership(seed: u64, ledger: &Ledger) {
@@ -235,12 +246,16 @@ fn inv_1_and_2_every_item_is_disposed_of_once_and_every_alert_is_in_one_incident
     let mut episodes = 0;
     let mut codes: BTreeMap<String, u64> = BTreeMap::new();
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut altered, mut evidence) = (quell_engine::Altered::default(), 0);
     for seed in 0..SEEDS {
         let (_, ledger) = run(&storm(seed));
         check_disposed(seed, &ledger);
         check_membership(seed, &ledger);
         check_lineage(seed, &ledger);
         episodes += ledger.alerts.len();
+        altered.add(ledger.altered);
+        let named = ledger.incidents.values().flat_map(|incident| &incident.causes).flat_map(|cause| &cause.evidence);
+        evidence += named.filter(|reason| reason.code == "change").count() as u64;
         for reason in ledger.alerts.values().filter_map(|alert| alert.membership.as_ref()) {
             *reasons.entry(reason.code.to_string()).or_default() += 1;
         }
@@ -253,6 +268,9 @@ fn inv_1_and_2_every_item_is_disposed_of_once_and_every_alert_is_in_one_incident
     for code in ["suppressed", "held", "threshold", "threshold_passed", "rule", "same_symptom"] {
         assert!(reasons.get(code).is_some_and(|&count| count > SEEDS / 10), "too few are {code}: {reasons:?}");
     }
+    let counts = altered.each().map(|(count, _)| count);
+    let enough = counts[..3].iter().chain([&altered.crowded_out, &evidence]).all(|&count| count > SEEDS / 10);
+    assert!(enough, "changes are hardly tried: {altered:?}, {evidence} as evidence");
     assert!(episodes > 10 * usize::try_from(SEEDS).expect("small"), "the storms are too quiet to prove anything");
 }
 

@@ -1,7 +1,9 @@
 //! PagerDuty's Events API, version 2: one event in each body.
 //!
 //! The routing key is a credential: it is part of the identity and otherwise kept out of labels, annotations and
-//! refused texts. Absent on purpose: versions 1 and "change", and the answers' status codes.
+//! refused texts. Change events are read by [`change`]. Absent on purpose: version 1, and the answers' status codes.
+
+pub mod change;
 
 use std::borrow::Cow;
 
@@ -79,7 +81,11 @@ pub fn decode(body: &[u8]) -> Batch {
 }
 
 fn parse(text: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_str(text).map_err(|error| sniff::refusal(text, &error, ALLOWED, PATH))
+    parse_as(text, ALLOWED, PATH)
+}
+
+fn parse_as(text: &str, allowed: &str, path: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|error| sniff::refusal(text, &error, allowed, path))
 }
 
 /// A text field that is there and not blank.
@@ -87,8 +93,7 @@ fn filled<'a>(object: &'a Map<String, Value>, field: &str) -> Option<&'a str> {
     object.get(field)?.as_str().filter(|text| !text.trim().is_empty())
 }
 
-fn check_event(event: &Map<String, Value>) -> Result<Checked, Vec<String>> {
-    let mut errors = Vec::new();
+fn check_routing_key(event: &Map<String, Value>, errors: &mut Vec<String>) {
     match filled(event, "routing_key") {
         None => errors.push("'routing_key' is missing or blank".to_owned()),
         Some(key) if key.chars().count() != ROUTING_KEY => {
@@ -96,6 +101,11 @@ fn check_event(event: &Map<String, Value>) -> Result<Checked, Vec<String>> {
         }
         Some(_) => {}
     }
+}
+
+fn check_event(event: &Map<String, Value>) -> Result<Checked, Vec<String>> {
+    let mut errors = Vec::new();
+    check_routing_key(event, &mut errors);
     let action = match filled(event, "event_action") {
         None => Err(MISSING_ACTION.to_owned()),
         Some("trigger") => Ok(Action::Fire),

@@ -1,4 +1,4 @@
-//! The pipelines: for each source, how severity is read and how alerts are bound to CIs.
+//! The pipelines: for each source, how severity is read and how alerts and changes are bound to CIs.
 //!
 //! Absent on purpose: reading bodies (`alertmanager`, `pagerduty`) and the binding itself (the engine).
 
@@ -14,7 +14,12 @@ pub(crate) fn pipeline(fields: &mut Object<'_>) -> Option<Pipeline> {
     let names = Source::ALL.map(Source::as_str);
     let source = fields.need("source", &format!("one of {}", names.join(", ")));
     let source = source.and_then(|node| node.choice(Source::from_name, &names));
-    let severity = fields.need("severity", "`labels` and `words`").and_then(|node| severity_map(&node));
+    // A change has no severity.
+    let severity = if source.is_some_and(Source::tells_changes) && !fields.has("severity") {
+        Some(SeverityMap::default())
+    } else {
+        fields.need("severity", "`labels` and `words`").and_then(|node| severity_map(&node))
+    };
     let bind = fields.need("bind", "a list of steps").map(|node| node.list());
     let bind: Option<Vec<BindStep>> = bind.map(|steps| steps.iter().filter_map(bind_step).collect());
     Some(Pipeline { source: source?, severity: severity?, bind: bind? })

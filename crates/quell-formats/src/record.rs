@@ -95,11 +95,11 @@ struct Versioned {
     v: u32,
 }
 
-/// The record of an input. `None` for alerts: their record is the body as it was posted.
+/// The record of an input. `None` for alerts and changes: their record is the body as it was posted.
 #[must_use]
 pub fn encode(input: &Input) -> Option<(RecordKind, Vec<u8>)> {
     match input {
-        Input::Alerts(_) => None,
+        Input::Alerts(_) | Input::Changes(_) => None,
         Input::Command(Command { incident, actor, kind }) => {
             let ask = ask_of(kind);
             let text = CommandText { v: VERSION, incident: incident.to_string(), actor: actor.clone(), ask };
@@ -151,7 +151,7 @@ fn bytes(text: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(text).expect("structs of texts and numbers are always JSON")
 }
 
-/// Reads a record. Alerts never fail: what is wrong with them is among their batch's rejects.
+/// Reads a record. Alerts and changes never fail: what is wrong with them is among their rejects.
 ///
 /// # Errors
 /// [`RecordError`], when quell's own JSON cannot be read.
@@ -160,6 +160,7 @@ pub fn decode(kind: RecordKind, body: &[u8]) -> Result<Input, RecordError> {
         RecordKind::Alerts(Source::AlertmanagerApi) => Ok(Input::Alerts(alertmanager::decode_api(body))),
         RecordKind::Alerts(Source::AlertmanagerWebhook) => Ok(Input::Alerts(alertmanager::decode_webhook(body))),
         RecordKind::Alerts(Source::PagerDuty) => Ok(Input::Alerts(pagerduty::decode(body))),
+        RecordKind::Alerts(Source::PagerDutyChange) => Ok(Input::Changes(pagerduty::change::decode(body))),
         RecordKind::Command => {
             let CommandText { v: _, incident, actor, ask } = parse("command", body)?;
             let incident = id("command", &incident)?;

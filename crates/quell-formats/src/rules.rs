@@ -14,6 +14,9 @@ pub(crate) const SECTIONS: [&str; 4] = ["correlation", "lifecycle", "priority", 
 /// Those that may be left out. Symptoms come first, since rules name them.
 pub(crate) const OPTIONAL: [&str; 2] = ["symptoms", "rules"];
 
+/// Recent changes in hand where nothing is said; as shipped.
+const RECENT_CHANGES: u64 = 20_000;
+
 const DURATION: &str = "a duration, as 5m";
 
 pub(crate) fn correlation(node: &Node<'_>) -> Option<Correlation> {
@@ -90,8 +93,10 @@ pub(crate) fn limits(node: &Node<'_>) -> Option<Limits> {
     let mut fields = node.object();
     let active_alerts = fields.need("active_alerts", "a whole number").and_then(|node| node.count(1));
     let walk_cis = fields.need("walk_cis", "a whole number").and_then(|node| node.count(1));
+    // Files and artefacts of before changes were told of do not name it.
+    let recent_changes = fields.get("recent_changes").map_or(Some(RECENT_CHANGES), |node| node.count(1));
     fields.end();
-    Some(Limits { active_alerts: active_alerts?, walk_cis: walk_cis? })
+    Some(Limits { active_alerts: active_alerts?, walk_cis: walk_cis?, recent_changes: recent_changes? })
 }
 
 pub(crate) fn correlation_json(correlation: &Correlation) -> Value {
@@ -125,8 +130,8 @@ pub(crate) fn priority_json(matrix: &PriorityMatrix) -> Value {
 }
 
 pub(crate) fn limits_json(limits: &Limits) -> Value {
-    let Limits { active_alerts, walk_cis } = limits;
-    json!({ "active_alerts": active_alerts, "walk_cis": walk_cis })
+    let Limits { active_alerts, walk_cis, recent_changes } = limits;
+    json!({ "active_alerts": active_alerts, "walk_cis": walk_cis, "recent_changes": recent_changes })
 }
 
 /// Names of severities, mildest first.

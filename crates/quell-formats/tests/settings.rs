@@ -18,6 +18,7 @@ fn the_shipped_files_hold_together() {
     assert_eq!(settings.correlation.unbound_by, ["alertname", "cluster", "namespace", "service", "job"]);
     assert_eq!(settings.lifecycle.reopen_window, Duration::from_secs(600));
     assert_eq!(settings.limits.active_alerts, 250_000);
+    assert_eq!(settings.limits.recent_changes, 20_000);
     let priority = |impact, urgency| settings.priorities.priority(impact, urgency);
     assert_eq!(Priority::new(1), Some(priority(Impact::High, Urgency::High)));
     assert_eq!(Priority::new(3), Some(priority(Impact::High, Urgency::Low)));
@@ -30,6 +31,15 @@ fn the_shipped_files_hold_together() {
     assert!((confidence - 1.0).abs() < f64::EPSILON);
 }
 
+fn rejects(source: Source, payload: &[u8]) -> Vec<quell_domain::Reject> {
+    let kind = quell_domain::RecordKind::Alerts(source);
+    match quell_formats::record::decode(kind, payload).expect("what was posted never fails") {
+        quell_domain::Input::Alerts(batch) => batch.rejects,
+        quell_domain::Input::Changes(changes) => changes.rejects,
+        other => unreachable!("neither alerts nor changes: {other:?}"),
+    }
+}
+
 #[test]
 fn the_shipped_files_carry_tests_whose_bodies_are_read() {
     let compiled = compile(&shipped()).expect("shipped");
@@ -38,19 +48,14 @@ fn the_shipped_files_carry_tests_whose_bodies_are_read() {
         match &test.kind {
             TestKind::Pipeline(test) => {
                 pipelines += 1;
-                let kind = quell_domain::RecordKind::Alerts(test.source);
-                let input = quell_formats::record::decode(kind, &test.payload).expect("alerts never fail");
-                let quell_domain::Input::Alerts(batch) = input else { panic!("not alerts") };
-                assert_eq!(batch.rejects.len(), test.expect.rejects.unwrap_or(0), "{:?}", batch.rejects);
+                let rejects = rejects(test.source, &test.payload);
+                assert_eq!(rejects.len(), test.expect.rejects.unwrap_or(0), "{rejects:?}");
             }
             TestKind::Rules(test) => {
                 rules += 1;
                 for body in &test.alerts {
                     assert!(body.at <= test.until);
-                    let kind = quell_domain::RecordKind::Alerts(body.source);
-                    let input = quell_formats::record::decode(kind, &body.payload).expect("alerts never fail");
-                    let quell_domain::Input::Alerts(batch) = input else { panic!("not alerts") };
-                    assert_eq!(batch.rejects, []);
+                    assert_eq!(rejects(body.source, &body.payload), []);
                 }
             }
         }

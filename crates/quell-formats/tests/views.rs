@@ -181,7 +181,7 @@ fn a_wrong_line_says_which_one() {
     );
     check(
         r#"{"received_at":"2026-01-01T00:00:00Z","source":"nagios","payload":[]}"#,
-        "line 7, source: found \"nagios\"; allowed: one of alertmanager, alertmanager-webhook, pagerduty",
+        "line 7, source: found \"nagios\"; allowed: one of alertmanager, alertmanager-webhook, pagerduty, pagerduty-change",
     );
     check(
         r#"{"received_at":"2026-01-01T00:00:00Z","source":"pagerduty"}"#,

@@ -13,15 +13,16 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use quell_domain::{
-    Alert, AlertId, ArtefactKind, Digest, Feedback, Fingerprint, Incident, IncidentId, Notice, Position, Priority,
-    Reason, Shard, Timestamp, Transition,
+    Alert, AlertId, ArtefactKind, ChangeId, Digest, Feedback, Fingerprint, Incident, IncidentId, Notice, Position,
+    Priority, Reason, Shard, Timestamp, Transition,
 };
 use quell_engine::{Checkpoint, Parked};
 use quell_notify::signature::sign;
 use quell_notify::{EgressPolicy, Secret, Sink, run};
 use quell_store::contract::Answer;
 use quell_store::{
-    AlertQuery, Change, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions, Restored, Store,
+    AlertQuery, Change, ChangeQuery, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions,
+    Restored, Store,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -95,6 +96,9 @@ impl Store for Outbox {
         none()
     }
     fn feedback(&self, _: Shard, _: u32) -> Answer<'_, Vec<Feedback>> {
+        none()
+    }
+    fn change_events(&self, _: Shard, _: ChangeQuery) -> Answer<'_, Page<quell_domain::Change, ChangeId>> {
         none()
     }
     fn changes_since(&self, _: Shard, _: u64, _: u32) -> Answer<'_, Vec<Change>> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use quell_domain::{
-    Activation, Alert, AlertId, ArtefactKind, Digest, Feedback, Fingerprint, Incident, IncidentId, IncidentState,
-    Notice, Position, Shard, TimelineEntry, Timestamp,
+    Activation, Alert, AlertId, ArtefactKind, ChangeId, CiId, Digest, Feedback, Fingerprint, Incident, IncidentId,
+    IncidentState, Notice, Position, Shard, TimelineEntry, Timestamp,
 };
 use quell_engine::{Checkpoint, Effects, Fold, Parked, Snapshot};
 
@@ -112,6 +112,25 @@ pub struct AlertQuery {
     pub fingerprint: Option<Fingerprint>,
     /// Only those before this one in the order of the list.
     pub before: Option<AlertId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Which changes told of to list; those received last first (by id, descending).
+#[derive(Clone, Debug, Default)]
+pub struct ChangeQuery {
+    /// Only those of this CI.
+    pub ci: Option<CiId>,
+    /// Only those in which the same was said.
+    pub fingerprint: Option<Fingerprint>,
+    /// Only bound ones, or only unbound ones.
+    pub bound: Option<bool>,
+    /// Only those that began then or later.
+    pub from: Option<Timestamp>,
+    /// Only those that began before then.
+    pub to: Option<Timestamp>,
+    /// Only those before this one in the order of the list.
+    pub before: Option<ChangeId>,
     /// At most so many.
     pub limit: u32,
 }
@@ -284,6 +303,9 @@ pub trait Store: Send + Sync + 'static {
     /// What operators said, the latest first, at most `limit`; what was taken back included.
     fn feedback(&self, shard: Shard, limit: u32) -> Answer<'_, Vec<Feedback>>;
 
+    /// A part of the list of changes told of: planned alterations of CIs, not changes of incidents.
+    fn change_events(&self, shard: Shard, query: ChangeQuery) -> Answer<'_, Page<quell_domain::Change, ChangeId>>;
+
     /// Changes after a number, in order, each incident once (its last change), at most `limit`.
     fn changes_since(&self, shard: Shard, number: u64, limit: u32) -> Answer<'_, Vec<Change>>;
 
@@ -298,7 +320,7 @@ pub trait Store: Send + Sync + 'static {
     /// visible).
     fn failed<'a>(&'a self, id: &'a str, at: Timestamp, why: &'a str, retry_in: Option<Duration>) -> Answer<'a, ()>;
 
-    /// Deletes history older than `before`: ended alerts and resolved incidents that no engine has in hand.
+    /// Deletes history older than `before`: ended alerts, resolved incidents and changes that no engine has in hand.
     /// Returns how many rows went.
     fn forget_before(&self, shard: Shard, before: Timestamp) -> Answer<'_, u64>;
 }

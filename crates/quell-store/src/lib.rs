@@ -9,7 +9,7 @@ mod said;
 pub mod sqlite;
 
 pub use contract::{
-    AlertQuery, Change, Commit, Committed, Delivery, Flush, IncidentDetail, IncidentQuery, Page, Positions, RELATED,
-    Restored, Store, StoreError, Version,
+    AlertQuery, Change, ChangeQuery, Commit, Committed, Delivery, Flush, IncidentDetail, IncidentQuery, Page,
+    Positions, RELATED, Restored, Store, StoreError, Version,
 };
 pub use sqlite::SqliteStore;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use quell_domain::{
     Alert, AlertId, AlertState, ArtefactKind, CiId, Digest, Feedback, Incident, IncidentState, Labels, Party, Position,
-    Said, Severity, Shard, Source, Standing,
+    Said, Severity, Shard, Source, Standing, Timestamp,
 };
-use quell_engine::{AlertChange, Effects, Parked};
-use quell_store::{AlertQuery, IncidentQuery, Positions, Store, StoreError};
+use quell_engine::{AlertChange, ChangeRow, Effects, Parked};
+use quell_store::{AlertQuery, ChangeQuery, IncidentQuery, Positions, Store, StoreError};
 use support::artefacts::*;
 use support::*;
 
@@ -362,6 +362,34 @@ async fn what_people_said_is_kept_and_only_what_counts_is_restored(store: &dyn S
     assert!(!store.feedback(SHARD, 9).await.expect("read").contains(&crowded), "history goes when it is old");
 }
 
+async fn changes_told_of_are_kept_and_those_in_hand_are_restored(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let put = |change: &quell_domain::Change| ChangeRow::Put(Box::new(change.clone()));
+    let all: Vec<quell_domain::Change> = (1..=5).map(change).collect();
+    writer.commit(Effects { changes: all.iter().map(put).collect(), ..Effects::default() }).await;
+    assert_eq!(restored(store).await.snapshot.changes, all);
+    // Of two versions in one commit the last holds, and what is let go of is history as it was last.
+    let found = quell_domain::Change { binding: change(1).binding, unbound: None, ..change(2) };
+    let (mut writer, _) = Writer::take_over(store).await;
+    let changes = vec![put(&all[1]), put(&found), ChangeRow::LetGo(all[0].id), ChangeRow::LetGo(all[1].id)];
+    writer.commit(Effects { changes, ..Effects::default() }).await;
+    assert_eq!(restored(store).await.snapshot.changes, all[2..]);
+    let listed = async |query: ChangeQuery| {
+        let page = store.change_events(SHARD, query).await.expect("read");
+        (page.items.iter().map(|change| change.id.position.0).collect::<Vec<_>>(), page.next.map(|id| id.position.0))
+    };
+    let query = || ChangeQuery { limit: 9, ..ChangeQuery::default() };
+    assert_eq!(listed(ChangeQuery { limit: 2, ..query() }).await, (vec![5, 4], Some(4)));
+    assert_eq!(listed(ChangeQuery { before: Some(all[3].id), ..query() }).await, (vec![3, 2, 1], None));
+    assert_eq!(listed(ChangeQuery { ci: Some(CiId::new("db-1")), ..query() }).await.0, [5, 3, 2, 1]);
+    assert_eq!(listed(ChangeQuery { bound: Some(false), ..query() }).await.0, [4]);
+    assert_eq!(listed(ChangeQuery { fingerprint: Some(all[2].fingerprint), ..query() }).await.0, [3]);
+    assert_eq!(listed(ChangeQuery { from: Some(at(2)), to: Some(at(4)), ..query() }).await.0, [3, 2]);
+    assert_eq!(store.change_events(SHARD, query()).await.expect("read").items[3], found);
+    assert_eq!(store.forget_before(SHARD, Timestamp::MAX).await.expect("forgotten"), 2, "history only");
+    assert_eq!(listed(query()).await.0, [5, 4, 3]);
+}
+
 async fn an_incident_names_those_that_were_merged_into_it_and_split_off(store: &dyn Store) {
     let (mut writer, _) = Writer::take_over(store).await;
     let plain = |number| Incident { merged_into: None, split_from: None, ..incident(number) };
@@ -449,6 +477,7 @@ contract!(
         parked_parts_are_kept,
         artefacts_are_kept_by_digest,
         what_people_said_is_kept_and_only_what_counts_is_restored,
+        changes_told_of_are_kept_and_those_in_hand_are_restored,
         an_incident_names_those_that_were_merged_into_it_and_split_off,
         versions_say_what_was_in_force_when,
         superseded_artefacts_go_and_what_a_kept_record_needs_stays,

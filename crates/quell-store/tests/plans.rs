@@ -57,6 +57,20 @@ async fn look_ups_use_their_indexes() {
         ),
         ("SELECT * FROM alerts WHERE tenant = ? AND shard = ? AND id < ? ORDER BY id DESC LIMIT 9", "PRIMARY KEY"),
         (
+            "SELECT * FROM change_events WHERE tenant = ? AND shard = ? AND in_hand = 1 ORDER BY position, ordinal",
+            "change_events_in_hand",
+        ),
+        (
+            "SELECT * FROM change_events WHERE tenant = ? AND shard = ? AND ci = ? ORDER BY position DESC, ordinal DESC \
+            LIMIT 9",
+            "change_events_by_ci",
+        ),
+        (
+            "SELECT * FROM change_events WHERE tenant = ? AND shard = ? AND fingerprint = ? ORDER BY position DESC, \
+            ordinal DESC LIMIT 9",
+            "change_events_by_fingerprint",
+        ),
+        (
             "SELECT * FROM feedback WHERE tenant = ? AND shard = ? AND standing = 0 ORDER BY command",
             "feedback_in_force",
         ),

@@ -95,15 +95,21 @@ fn compare_alert(ledger: &Ledger, expect: &ExpectedAlert) -> Vec<String> {
     let mut wrong = Vec::new();
     differs(&mut wrong, "rejects", rejects.as_ref(), &ledger.parked.len());
     let asked = severity.is_some() || name.is_some() || ci.is_some() || unbound.is_some();
-    let Some(alert) = ledger.alerts.values().next() else {
-        if asked {
-            wrong.push("no alert came of it".to_owned());
+    let (name_found, binding) = match (ledger.alerts.values().next(), ledger.changes.values().next()) {
+        (Some(alert), _) => {
+            differs(&mut wrong, "severity", severity.as_ref(), &alert.severity);
+            (alert.name().to_owned(), &alert.binding)
         }
-        return wrong;
+        (None, Some(change)) => (change.summary.clone(), &change.binding),
+        (None, None) => {
+            if asked {
+                wrong.push("neither an alert nor a change came of it".to_owned());
+            }
+            return wrong;
+        }
     };
-    differs(&mut wrong, "severity", severity.as_ref(), &alert.severity);
-    differs(&mut wrong, "name", name.as_ref(), &alert.name().to_owned());
-    let bound = alert.binding.as_ref().map(|binding| binding.ci.to_string());
+    differs(&mut wrong, "name", name.as_ref(), &name_found);
+    let bound = binding.as_ref().map(|binding| binding.ci.to_string());
     differs(&mut wrong, "ci", ci.clone().map(Some).as_ref(), &bound);
     differs(&mut wrong, "unbound", unbound.as_ref(), &bound.is_none());
     wrong

@@ -17,8 +17,8 @@ use quell_formats::{alertmanager, settings};
 use quell_log::LogState;
 use quell_store::contract::Answer;
 use quell_store::{
-    AlertQuery, Change, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions, Restored,
-    SqliteStore, Store, StoreError,
+    AlertQuery, Change, ChangeQuery, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions,
+    Restored, SqliteStore, Store, StoreError,
 };
 use tokio::sync::watch;
 
@@ -104,6 +104,7 @@ impl Store for Flaky {
         parked_of(shard: Shard, position: Position) -> Vec<Parked>;
         parked(shard: Shard, limit: u32) -> Vec<Parked>;
         feedback(shard: Shard, limit: u32) -> Vec<Feedback>;
+        change_events(shard: Shard, query: ChangeQuery) -> Page<quell_domain::Change, quell_domain::ChangeId>;
         changes_since(shard: Shard, number: u64, limit: u32) -> Vec<Change>;
         forget_before(shard: Shard, before: Timestamp) -> u64;
     }

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use quell_domain::{Activation, ArtefactKind, Input, Moment, Position, Shard, Source, Timestamp};
+use quell_domain::{Activation, ArtefactKind, Input, Moment, Position, RecordKind, Shard, Source, Timestamp};
 use quell_engine::{Artefact, Disposed, Engine, Ledger, Settings};
-use quell_formats::{alertmanager, pagerduty, topology, views};
+use quell_formats::{record, topology, views};
 
 use crate::traffic::Traffic;
 
@@ -57,12 +57,8 @@ impl Replay {
 
     /// Plays one body. A time before the one of the body before it counts as that one.
     pub fn play(&mut self, received_at: Timestamp, source: Source, payload: &[u8]) {
-        let batch = match source {
-            Source::AlertmanagerApi => alertmanager::decode_api(payload),
-            Source::AlertmanagerWebhook => alertmanager::decode_webhook(payload),
-            Source::PagerDuty => pagerduty::decode(payload),
-        };
-        self.input(received_at, &Input::Alerts(batch));
+        let input = record::decode(RecordKind::Alerts(source), payload);
+        self.input(received_at, &input.expect("what was posted is always read: what is wrong is among its rejects"));
     }
 
     /// Plays one input.

@@ -69,7 +69,7 @@ impl Traffic {
         }
     }
 
-    /// Plays all of it under these settings; returns the ledger's replay and how many bodies of alerts there were.
+    /// Plays all of it under these settings; returns the ledger's replay and how many bodies there were.
     ///
     /// # Errors
     /// When it cannot be read or understood.
@@ -152,8 +152,8 @@ async fn play_log(
                     let artefact = artefacts::load(store, activation.kind, activation.digest).await?;
                     replay.activate(received_at, activation, artefact);
                 }
-                input @ (Input::Alerts(_) | Input::Tick | Input::Outage { .. }) => {
-                    bodies += u64::from(matches!(input, Input::Alerts(_)));
+                input @ (Input::Alerts(_) | Input::Changes(_) | Input::Tick | Input::Outage { .. }) => {
+                    bodies += u64::from(matches!(input, Input::Alerts(_) | Input::Changes(_)));
                     replay.input(received_at, &input);
                 }
             }

@@ -14,15 +14,15 @@ use quell_api::ports::{Activated, Commanded, Health, Intake, Live, Received, Ref
 use quell_api::{Api, ApiLimits, Metrics, router};
 use quell_cmdb::Graph;
 use quell_domain::{
-    Alert, AlertId, AlertState, ArtefactKind, Batch, Binding, BlastRadius, Cause, CiId, Command, Criticality, Digest,
-    Ending, Feedback, Fingerprint, Impact, Incident, IncidentId, IncidentState, Labels, Position, Priority, Reason,
-    ReceiptId, ServiceAtRisk, Severity, Shard, Source, TimelineEntry, Timestamp, Topology, Urgency, Verdict,
+    Alert, AlertId, AlertState, ArtefactKind, Batch, Binding, BlastRadius, Cause, ChangeId, CiId, Command, Criticality,
+    Digest, Ending, Feedback, Fingerprint, Impact, Incident, IncidentId, IncidentState, Labels, Position, Priority,
+    Reason, ReceiptId, ServiceAtRisk, Severity, Shard, Source, TimelineEntry, Timestamp, Topology, Urgency, Verdict,
 };
 use quell_engine::{Checkpoint, Parked};
 use quell_store::contract::Answer;
 use quell_store::{
-    AlertQuery, Change, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions, Restored, Store,
-    Version,
+    AlertQuery, Change, ChangeQuery, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions,
+    Restored, Store, Version,
 };
 use serde_json::Value;
 use tokio::sync::broadcast;
@@ -240,6 +240,10 @@ impl Store for Script {
 
     fn feedback(&self, _: Shard, limit: u32) -> Answer<'_, Vec<Feedback>> {
         now(self.get(|state| state.feedback.iter().take(limit as usize).cloned().collect()))
+    }
+
+    fn change_events(&self, _: Shard, _: ChangeQuery) -> Answer<'_, Page<quell_domain::Change, ChangeId>> {
+        now(Page { items: vec![], next: None })
     }
 
     fn changes_since(&self, _: Shard, number: u64, limit: u32) -> Answer<'_, Vec<Change>> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use quell_cmdb::{BindBy, Graph};
 use quell_domain::{
-    Action, Batch, BatchBuilder, Ci, CiId, Criticality, Digest, Ending, Input, ItemDraft, Moment, Position, Priority,
-    Redundancy, Relationship, Severity, Shard, Source, Timestamp, Topology,
+    Action, Batch, BatchBuilder, Changes, Ci, CiId, Criticality, Digest, Ending, Input, ItemDraft, Moment, Position,
+    Priority, Redundancy, Relationship, Severity, Shard, Source, Timestamp, ToldChange, Topology,
 };
 use quell_engine::rules::{Compare, CorrelateBy, Matcher, Rule, Rules, Threshold};
 use quell_engine::settings::{
@@ -49,7 +49,7 @@ pub(crate) fn settings() -> Settings {
             tombstone: Duration::from_secs(600),
             review_after: Duration::from_secs(1),
         },
-        limits: Limits { active_alerts: 100_000, walk_cis: 100_000 },
+        limits: Limits { active_alerts: 100_000, walk_cis: 100_000, recent_changes: 1000 },
         priorities: PriorityMatrix {
             rows: [
                 [priority(5), priority(4), priority(3)],
@@ -182,6 +182,24 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(1_800_000_000 + seconds)
 }
 
+/// A change of a CI, told without a time of its own unless it is given one; the summary is its identity.
+pub(crate) fn change(summary: &str, ci: &str, starts: Option<i64>) -> Changes {
+    let told = ToldChange {
+        fingerprint: quell_domain::batch::fingerprint(
+            Source::PagerDutyChange,
+            Some(&format!("{summary}/{ci}/{starts:?}")),
+            &[],
+        ),
+        summary: summary.into(),
+        by: "ci-bot".into(),
+        link: None,
+        labels: quell_domain::Labels::new([("ci", ci)]),
+        starts_at: starts.map(at),
+        ends_at: None,
+    };
+    Changes { source: Source::PagerDutyChange, items: vec![told], rejects: vec![] }
+}
+
 pub(crate) fn batch(items: &[Told]) -> Batch {
     let source = items.first().map_or(Source::AlertmanagerApi, |item| item.source);
     let mut builder = BatchBuilder::new(source, 256);
@@ -243,6 +261,10 @@ impl Desk {
 
     pub(crate) fn tell(&mut self, seconds: i64, items: &[Told]) -> quell_engine::Disposed {
         self.input(seconds, &Input::Alerts(batch(items)))
+    }
+
+    pub(crate) fn change(&mut self, seconds: i64, summary: &str, ci: &str, starts: Option<i64>) {
+        self.input(seconds, &Input::Changes(change(summary, ci, starts)));
     }
 
     pub(crate) fn tick(&mut self, seconds: i64) {

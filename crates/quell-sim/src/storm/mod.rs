@@ -43,6 +43,7 @@ pub fn path(source: Source) -> &'static str {
         Source::AlertmanagerApi => "/api/v2/alerts",
         Source::AlertmanagerWebhook => "/api/v1/webhooks/alertmanager",
         Source::PagerDuty => "/v2/enqueue",
+        Source::PagerDutyChange => "/v2/change/enqueue",
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quell_domain::{Batch, Source, Timestamp};
+use quell_domain::{Batch, BatchBuilder, Source, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Episode, Post, StormOptions};
@@ -25,13 +25,14 @@ const VALID: Duration = Duration::from_secs(3600);
 /// The second Prometheus of the pair is so many seconds behind the first.
 const PAIR: f64 = 0.7;
 
-/// Decodes a body as its contract's door does.
+/// Decodes a body of alerts as its contract's door does; one of changes holds none.
 #[must_use]
 pub fn decode(source: Source, body: &[u8]) -> Batch {
     match source {
         Source::AlertmanagerApi => quell_formats::alertmanager::decode_api(body),
         Source::AlertmanagerWebhook => quell_formats::alertmanager::decode_webhook(body),
         Source::PagerDuty => quell_formats::pagerduty::decode(body),
+        Source::PagerDutyChange => BatchBuilder::new(source, 0).finish(),
     }
 }
 

@@ -9,9 +9,9 @@ use quell_engine::{AlertChange, Checkpoint, Effects, Fold};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::error::fault;
-use super::outbox;
 use super::rows::{ALERT_COLUMNS, INCIDENT_COLUMNS, VERDICTS, bind_alert, bind_fold, bind_incident, number};
 use super::statement::{number_set, pieces, write_rows};
+use super::{change_events, outbox};
 use crate::contract::{Change, Commit, Committed, Flush, StoreError, Version};
 use crate::{json, said};
 
@@ -46,9 +46,9 @@ fn kept(table: &str, column: &str) -> String {
 
 /// About how many rows a commit writes.
 pub(super) fn weight(commit: &Commit<'_>) -> usize {
-    let Effects { alerts, incidents, timeline, notices, parked, .. } = commit.effects;
+    let Effects { alerts, incidents, timeline, notices, parked, changes, .. } = commit.effects;
     let folds = commit.flush.map_or(0, |flush| flush.folds.len() / 16);
-    alerts.len() + incidents.len() + timeline.len() + notices.len() + parked.len() + folds
+    alerts.len() + incidents.len() + timeline.len() + notices.len() + parked.len() + changes.len() + folds
 }
 
 /// Writes everything of a commit.
@@ -67,13 +67,16 @@ pub(super) async fn write(
         parked: _,
         outcomes: _,
         feedback: _,
+        changes: told,
         disposed: _,
+        altered: _,
     } = commit.effects;
     let incidents: BTreeMap<u64, &Incident> = incidents.iter().map(|incident| (incident.id.number, incident)).collect();
     let first_change = claim(connection, &commit, incidents.len()).await?;
     write_alerts(connection, shard, alerts).await?;
     let changes = write_incidents(connection, shard, &incidents, first_change).await?;
     write_history(connection, shard, commit.effects).await?;
+    change_events::write(connection, shard, told).await?;
     write_activations(connection, shard, commit.activations).await?;
     outbox::add(connection, shard, notices, sinks).await?;
     if let Some(Flush { folds }) = commit.flush {

@@ -2,6 +2,7 @@
 //!
 //! Absent on purpose: clocks; every instant is handed in.
 
+mod change_events;
 mod commit;
 mod error;
 mod open;
@@ -17,8 +18,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quell_domain::{
-    Alert, AlertId, ArtefactKind, Digest, Feedback, Fingerprint, Incident, IncidentId, Outcome, Position, Shard,
-    Timestamp,
+    Alert, AlertId, ArtefactKind, ChangeId, Digest, Feedback, Fingerprint, Incident, IncidentId, Outcome, Position,
+    Shard, Timestamp,
 };
 use quell_engine::{Checkpoint, Parked};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -26,8 +27,8 @@ use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Tra
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::contract::{
-    AlertQuery, Answer, Change, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions, Restored,
-    Store, StoreError, Version,
+    AlertQuery, Answer, Change, ChangeQuery, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page,
+    Positions, Restored, Store, StoreError, Version,
 };
 use error::fault;
 
@@ -266,6 +267,10 @@ impl Store for SqliteStore {
 
     fn feedback(&self, shard: Shard, limit: u32) -> Answer<'_, Vec<Feedback>> {
         Box::pin(read::feedback(&self.inner.readers, shard, limit))
+    }
+
+    fn change_events(&self, shard: Shard, query: ChangeQuery) -> Answer<'_, Page<quell_domain::Change, ChangeId>> {
+        Box::pin(change_events::change_events(&self.inner.readers, shard, query))
     }
 
     fn changes_since(&self, shard: Shard, number: u64, limit: u32) -> Answer<'_, Vec<Change>> {

@@ -17,13 +17,14 @@ use crate::contract::StoreError;
 const OPEN: &str = "open";
 
 /// What leads from each version of the schema to the next. Never change one that was released: add one.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("began.sql"),
     include_str!("learned.sql"),
     include_str!("activations.sql"),
     include_str!("twins.sql"),
+    include_str!("change_events.sql"),
 ];
 
 /// The options of the writing connection, that connection, and the reading ones.

@@ -9,6 +9,7 @@ use quell_engine::{Checkpoint, Parked, Snapshot};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection, SqliteExecutor, SqlitePool};
 
+use super::change_events;
 use super::error::fault;
 use super::rows::{
     Cells, SELECT_ALERTS, SELECT_INCIDENTS, VERDICTS, by_order, number, read_alert, read_incident, read_state,
@@ -35,7 +36,8 @@ pub(super) async fn take_over(connection: &mut SqliteConnection, shard: Shard) -
     let mut sql = within(SELECT_FEEDBACK, shard, "");
     sql.push(" AND standing = 0 ORDER BY command");
     let feedback = collect(sql.build(), &mut *connection, TAKE_OVER, |row| read_feedback(shard, row)).await?;
-    Ok(Restored { epoch, positions, snapshot: Snapshot { checkpoint, alerts, incidents, feedback } })
+    let changes = change_events::in_hand(connection, shard, TAKE_OVER).await?;
+    Ok(Restored { epoch, positions, snapshot: Snapshot { checkpoint, alerts, incidents, feedback, changes } })
 }
 
 /// See [`crate::Store::position`].
@@ -335,7 +337,7 @@ pub(super) async fn outcomes(
 }
 
 /// A query of one shard's rows; more conditions may follow.
-fn within(select: &str, shard: Shard, table: &str) -> QueryBuilder<Sqlite> {
+pub(super) fn within(select: &str, shard: Shard, table: &str) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new(select);
     sql.push(" WHERE ").push(table).push("tenant = ").push_bind(shard.tenant);
     sql.push(" AND ").push(table).push("shard = ").push_bind(shard.number);
@@ -343,7 +345,7 @@ fn within(select: &str, shard: Shard, table: &str) -> QueryBuilder<Sqlite> {
 }
 
 /// Reads row by row: a whole result is never held beside what it is turned into.
-async fn collect<T>(
+pub(super) async fn collect<T>(
     query: sqlx::query::Query<'_, Sqlite, SqliteArguments>,
     from: impl SqliteExecutor<'_>,
     operation: &'static str,
@@ -358,7 +360,7 @@ async fn collect<T>(
 }
 
 /// Cuts a list that was read one item longer than asked for.
-fn page<T, K>(mut items: Vec<T>, limit: u32, key: impl Fn(&T) -> K) -> Page<T, K> {
+pub(super) fn page<T, K>(mut items: Vec<T>, limit: u32, key: impl Fn(&T) -> K) -> Page<T, K> {
     let limit = limit as usize;
     let more = items.len() > limit;
     items.truncate(limit);

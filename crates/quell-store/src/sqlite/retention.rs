@@ -64,7 +64,7 @@ pub(super) async fn drop_superseded(
 }
 
 /// What deletes the oldest rows of each kind, and what goes with each of them.
-const KINDS: [(&str, Option<&str>); 5] = [
+const KINDS: [(&str, Option<&str>); 6] = [
     (
         "DELETE FROM alerts WHERE tenant = ?1 AND shard = ?2 AND id IN (SELECT id FROM alerts WHERE tenant = ?1 \
         AND shard = ?2 AND in_hand = 0 AND ends_at < ?3 AND state = 1 ORDER BY ends_at LIMIT ?4) RETURNING id",
@@ -90,6 +90,12 @@ const KINDS: [(&str, Option<&str>); 5] = [
     (
         "DELETE FROM feedback WHERE tenant = ?1 AND shard = ?2 AND command IN (SELECT command FROM feedback \
         WHERE tenant = ?1 AND shard = ?2 AND standing <> 0 AND at < ?3 ORDER BY at LIMIT ?4) RETURNING command",
+        None,
+    ),
+    (
+        "DELETE FROM change_events WHERE tenant = ?1 AND shard = ?2 AND (position, ordinal) IN (SELECT position, \
+        ordinal FROM change_events WHERE tenant = ?1 AND shard = ?2 AND in_hand = 0 AND received_at < ?3 \
+        ORDER BY received_at LIMIT ?4) RETURNING position",
         None,
     ),
 ];

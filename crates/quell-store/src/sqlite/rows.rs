@@ -427,7 +427,10 @@ impl<'r> Cells<'r> {
         read(text).map_err(|why| self.wrong(&why))
     }
 
-    fn optional_json<T>(&mut self, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, StoreError> {
+    pub(super) fn optional_json<T>(
+        &mut self,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, StoreError> {
         let text: Option<&str> = self.next()?;
         text.map(read).transpose().map_err(|why| self.wrong(&why))
     }

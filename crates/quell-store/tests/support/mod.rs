@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use quell_domain::{
-    Act, ActKind, Alert, AlertId, AlertState, Binding, BlastRadius, Cause, CauseVerdict, CiId, Criticality, Digest,
-    Ending, Fingerprint, Impact, Incident, IncidentId, IncidentState, Labels, Notice, Position, Priority, Reason,
-    ServiceAtRisk, Severity, Shard, Source, TimelineEntry, Timestamp, Transition, Urgency,
+    Act, ActKind, Alert, AlertId, AlertState, Binding, BlastRadius, Cause, CauseVerdict, Change, ChangeId, CiId,
+    Criticality, Digest, Ending, Fingerprint, Impact, Incident, IncidentId, IncidentState, Labels, Notice, Position,
+    Priority, Reason, ServiceAtRisk, Severity, Shard, Source, TimelineEntry, Timestamp, Transition, Urgency,
 };
 use quell_engine::{AlertChange, Checkpoint, Effects, Fold};
 use quell_store::{Commit, Committed, Flush, Restored, Store, StoreError};
@@ -155,6 +155,25 @@ pub(crate) fn notice(incident: u64, number: u32) -> Notice {
         cause: Some(CiId::new("db-1")),
         alerts: 8,
         reason: reason("told"),
+    }
+}
+
+/// A change with every field set; an odd one is bound, an even one is not.
+pub(crate) fn change(position: u64) -> Change {
+    let bound = position % 2 == 1;
+    Change {
+        id: ChangeId { position: Position(position), ordinal: 3 },
+        fingerprint: Fingerprint(u128::MAX - u128::from(position)),
+        source: Source::PagerDutyChange,
+        summary: format!("deploy \"{position}\""),
+        by: "ana".into(),
+        link: Some("https://ci.example/7".into()),
+        labels: Labels::new([("service", "db-1"), ("ünï", "✓")]),
+        binding: bound.then(|| Binding { ci: CiId::new("db-1"), confidence: 0.7, reason: reason("bound") }),
+        unbound: (!bound).then(|| reason("why_not")),
+        starts_at: at(i64::try_from(position).expect("small")),
+        ends_at: Some(at(90)),
+        received_at: at(5),
     }
 }
 
