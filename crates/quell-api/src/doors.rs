@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use quell_domain::{Batch, ReceiptId, Source};
 use quell_formats::{alertmanager, pagerduty};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::App;
 use crate::answer::Problem;
@@ -54,14 +54,6 @@ pub(crate) async fn alertmanager_webhook(State(app): State<Arc<App>>, request: R
 
 /// `POST /v2/enqueue`, as PagerDuty answers it.
 pub(crate) async fn pagerduty(State(app): State<Arc<App>>, request: Request) -> Response {
-    let invalid = |errors: &[String]| {
-        let body = json!({"status": "invalid event", "message": "Event object is invalid", "errors": errors});
-        (StatusCode::BAD_REQUEST, Json(body))
-    };
-    let refuse = |problem: &Problem| {
-        let body = json!({"status": "error", "message": problem.message, "errors": [problem.message]});
-        problem.answer_with(Json(body))
-    };
     let Whole { mut bytes, held: _held } = match read(&app, request).await {
         Ok(whole) => whole,
         Err(fault) => return refuse(&fault.into()),
@@ -92,6 +84,18 @@ pub(crate) async fn pagerduty(State(app): State<Arc<App>>, request: Request) -> 
     }
 }
 
+/// PagerDuty's answer to an event that is none.
+pub(crate) fn invalid(errors: &[String]) -> (StatusCode, Json<Value>) {
+    let body = json!({"status": "invalid event", "message": "Event object is invalid", "errors": errors});
+    (StatusCode::BAD_REQUEST, Json(body))
+}
+
+/// A refusal in the shape of PagerDuty's answers.
+pub(crate) fn refuse(problem: &Problem) -> Response {
+    let body = json!({"status": "error", "message": problem.message, "errors": [problem.message]});
+    problem.answer_with(Json(body))
+}
+
 /// A request that is durable, and what of it was not understood.
 struct Taken {
     receipt: ReceiptId,
@@ -108,7 +112,7 @@ async fn take(app: &App, request: Request, source: Source, decoder: fn(&[u8]) ->
     Ok(Taken { receipt, understood, faults })
 }
 
-async fn read(app: &App, request: Request) -> Result<Whole, BodyFault> {
+pub(crate) async fn read(app: &App, request: Request) -> Result<Whole, BodyFault> {
     let limits = &app.api.limits;
     let caps = Caps { encoded: limits.encoded_bytes, decoded: limits.decoded_bytes, patience: limits.body_patience };
     let (head, body) = request.into_parts();
@@ -137,7 +141,7 @@ pub(crate) fn no_answer(who: &str, patience: Duration) -> Problem {
     Problem::unavailable("no_answer", format!("{who} did not answer within {patience:?}; send it again"), 1)
 }
 
-fn with_receipt(receipt: ReceiptId, answer: impl IntoResponse) -> Response {
+pub(crate) fn with_receipt(receipt: ReceiptId, answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
     if let Ok(value) = HeaderValue::try_from(receipt.to_string()) {
         response.headers_mut().insert(RECEIPT, value);

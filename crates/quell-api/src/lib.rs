@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod changes;
 mod commands;
 mod doors;
 mod guard;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use quell_cmdb::Graph;
-use quell_domain::{Batch, Command, Digest, Position, ReceiptId, Source, Timestamp, Topology, Verdict};
+use quell_domain::{Batch, Changes, Command, Digest, Position, ReceiptId, Source, Timestamp, Topology, Verdict};
 use quell_store::Change;
 use tokio::sync::broadcast;
 
@@ -15,6 +15,9 @@ pub trait Intake: Send + Sync + 'static {
     /// Makes a request durable. Returns only when it cannot be lost any more.
     fn accept(&self, source: Source, body: Bytes, batch: Batch) -> BoxFuture<'_, Result<ReceiptId, Refusal>>;
 
+    /// Makes a request that tells of changes durable, as [`Intake::accept`] does one of alerts.
+    fn changes(&self, source: Source, body: Bytes, changes: Changes) -> BoxFuture<'_, Result<ReceiptId, Refusal>>;
+
     /// Makes a command durable, and waits up to `patience` for what became of it.
     fn command(&self, command: Command, patience: Duration) -> BoxFuture<'_, Result<Commanded, Refusal>>;
 
@@ -22,7 +25,7 @@ pub trait Intake: Send + Sync + 'static {
     fn topology(&self, topology: Topology) -> BoxFuture<'_, Result<Activated, Refusal>>;
 
     /// A record as it was received, decoded again; `None` when the log no longer (or not yet) holds it, or it holds
-    /// no alerts.
+    /// neither alerts nor changes.
     fn record(&self, position: Position) -> BoxFuture<'_, Result<Option<Received>, Refusal>>;
 }
 
@@ -50,7 +53,16 @@ pub struct Received {
     /// When.
     pub received_at: Timestamp,
     /// What it held.
-    pub batch: Batch,
+    pub held: Held,
+}
+
+/// What a request held.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Held {
+    /// Alerts.
+    Alerts(Batch),
+    /// Changes.
+    Changes(Changes),
 }
 
 /// Why a request was not made durable. Nothing of it was kept.

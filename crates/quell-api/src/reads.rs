@@ -210,6 +210,6 @@ pub(crate) async fn put_topology(State(app): State<Arc<App>>, request: Request) 
     })))
 }
 
-fn list(items: &[impl Serialize], next: Option<impl ToString>) -> Json<Value> {
+pub(crate) fn list(items: &[impl Serialize], next: Option<impl ToString>) -> Json<Value> {
     Json(json!({"items": items, "next": next.map(|next| next.to_string())}))
 }

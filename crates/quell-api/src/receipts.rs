@@ -1,16 +1,18 @@
 //! What became of each item of a request, worked out from the record and the rows; nothing of it is stored.
 //!
-//! Absent on purpose: routes and JSON.
+//! Absent on purpose: routes and JSON, and the fates of changes (`changes`).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use quell_domain::{
-    Action, Alert, AlertId, AlertState, Ending, Fingerprint, IncidentId, Item, Position, ReceiptId, Shard, Timestamp,
+    Action, Alert, AlertId, AlertState, Batch, Changes, Ending, Fingerprint, IncidentId, Item, Position, ReceiptId,
+    Reject, Shard, Timestamp,
 };
 use quell_store::{Store, StoreError};
 
-use crate::ports::Received;
+use crate::changes;
+use crate::ports::{Held, Received};
 
 /// Everything known of one request.
 #[derive(Clone, PartialEq, Debug)]
@@ -46,6 +48,12 @@ pub(crate) enum Fate {
     Overflowed,
     Rejected,
     Waiting,
+    /// A change of a CI.
+    Bound,
+    /// A change of nothing that is known.
+    Unbound,
+    /// The same change again.
+    Repeated,
 }
 
 impl Fate {
@@ -60,6 +68,9 @@ impl Fate {
             Fate::Overflowed => "overflowed",
             Fate::Rejected => "rejected",
             Fate::Waiting => "waiting",
+            Fate::Bound => "bound",
+            Fate::Unbound => "unbound",
+            Fate::Repeated => "repeated",
         }
     }
 }
@@ -73,22 +84,54 @@ pub(crate) async fn explain(
 ) -> Result<Receipt, StoreError> {
     let (positions, _) = store.position(shard).await?;
     let decided = receipt.position <= positions.applied;
-    let mut items = refused(received);
-    let numbers = numbers_of_accepted(received);
+    let mut items = match &received.held {
+        Held::Alerts(batch) => alerts(store, shard, receipt, received.received_at, batch, decided).await?,
+        Held::Changes(told) if decided => {
+            let mut items = refused(&told.rejects);
+            items.extend(changes::fates(store, shard, receipt, told).await?);
+            items
+        }
+        Held::Changes(told) => waiting(told),
+    };
+    items.sort_by_key(|item| item.item);
+    Ok(Receipt { receipt, received_at: received.received_at, decided, items })
+}
+
+/// The fates of changes that the engine has not reached.
+fn waiting(told: &Changes) -> Vec<ItemFate> {
+    let mut items = refused(&told.rejects);
+    let wait = |(ordinal, change): (u32, &quell_domain::ToldChange)| {
+        ItemFate::of_change(ordinal, change.fingerprint, Fate::Waiting, NOT_REACHED.to_owned())
+    };
+    items.extend((0..).zip(&told.items).map(wait));
+    items
+}
+
+const NOT_REACHED: &str = "the engine has not reached it yet";
+
+async fn alerts(
+    store: &dyn Store,
+    shard: Shard,
+    receipt: ReceiptId,
+    received_at: Timestamp,
+    batch: &Batch,
+    decided: bool,
+) -> Result<Vec<ItemFate>, StoreError> {
+    let mut items = refused(&batch.rejects);
+    let numbers = numbers_of_accepted(&batch.rejects);
     let mut episodes: HashMap<Fingerprint, Vec<Alert>> = HashMap::new();
     let mut openings: HashMap<IncidentId, Option<(Position, u32)>> = HashMap::new();
-    for ((ordinal, item), number) in (0u32..).zip(received.batch.items()).zip(numbers) {
+    for ((ordinal, item), number) in (0u32..).zip(batch.items()).zip(numbers) {
         let fingerprint = item.fingerprint;
         if !decided {
-            let reason = "the engine has not reached it yet".to_owned();
-            items.push(fate_of(number, fingerprint, Fate::Waiting, None, reason));
+            items.push(fate_of(number, fingerprint, Fate::Waiting, None, NOT_REACHED.to_owned()));
             continue;
         }
         let rows = match episodes.entry(fingerprint) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(free) => free.insert(store.episodes(shard, fingerprint, receipt.position).await?),
         };
-        let (fate, row) = judge(item, ordinal, receipt.position, received.received_at, rows);
+        let (fate, row) = judge(item, ordinal, receipt.position, received_at, rows);
         let fate = match row.and_then(|row| row.incident) {
             Some(incident) if fate == Fate::Correlated => {
                 let opening = match openings.entry(incident) {
@@ -104,8 +147,14 @@ pub(crate) async fn explain(
         };
         items.push(fate_of(number, fingerprint, fate, row, sentence(fate, row)));
     }
-    items.sort_by_key(|item| item.item);
-    Ok(Receipt { receipt, received_at: received.received_at, decided, items })
+    Ok(items)
+}
+
+impl ItemFate {
+    /// Of a change, which belongs to no alert.
+    pub(crate) fn of_change(ordinal: u32, fingerprint: Fingerprint, fate: Fate, reason: String) -> Self {
+        fate_of(ordinal, fingerprint, fate, None, reason)
+    }
 }
 
 fn fate_of(number: u32, fingerprint: Fingerprint, fate: Fate, row: Option<&Alert>, reason: String) -> ItemFate {
@@ -113,8 +162,8 @@ fn fate_of(number: u32, fingerprint: Fingerprint, fate: Fate, row: Option<&Alert
     ItemFate { item: Some(number), fate, fingerprint: Some(fingerprint), alert, incident, reason }
 }
 
-fn refused(received: &Received) -> Vec<ItemFate> {
-    let refused = received.batch.rejects.iter().map(|reject| ItemFate {
+fn refused(rejects: &[Reject]) -> Vec<ItemFate> {
+    let refused = rejects.iter().map(|reject| ItemFate {
         item: reject.ordinal,
         fate: Fate::Rejected,
         fingerprint: None,
@@ -126,8 +175,8 @@ fn refused(received: &Received) -> Vec<ItemFate> {
 }
 
 /// The places that the accepted items had in the request: those that no refused one has.
-fn numbers_of_accepted(received: &Received) -> impl Iterator<Item = u32> {
-    let mut taken: Vec<u32> = received.batch.rejects.iter().filter_map(|reject| reject.ordinal).collect();
+fn numbers_of_accepted(rejects: &[Reject]) -> impl Iterator<Item = u32> + use<> {
+    let mut taken: Vec<u32> = rejects.iter().filter_map(|reject| reject.ordinal).collect();
     taken.sort_unstable();
     (0u32..).filter(move |number| taken.binary_search(number).is_err())
 }
@@ -184,6 +233,7 @@ fn sentence(fate: Fate, row: Option<&Alert>) -> String {
         (Fate::Stale, Some(row)) => format!("alert {} was already over", row.id),
         (Fate::Stale, None) => "it ended nothing that was known".into(),
         (Fate::Overflowed, _) => "over the limit of alerts in hand, so it was only counted; or forgotten since".into(),
-        (Fate::Deduplicated | Fate::Resolved | Fate::Rejected | Fate::Waiting, _) => String::new(),
+        (Fate::Deduplicated | Fate::Resolved | Fate::Rejected | Fate::Waiting, _)
+        | (Fate::Bound | Fate::Unbound | Fate::Repeated, _) => String::new(),
     }
 }

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::answer::Problem;
-use crate::{App, commands, doors, guard, health, hygiene, learned, pages, reads, stream};
+use crate::{App, changes, commands, doors, guard, health, hygiene, learned, pages, reads, stream};
 
 /// The description of this API, kept by hand.
 pub(crate) const OPENAPI: &str = include_str!("../openapi.json");
@@ -47,6 +47,7 @@ pub(crate) fn table() -> Vec<Route> {
         route(post.clone(), "/api/v1/alerts", doors::alertmanager_api),
         route(post.clone(), "/api/v1/webhooks/alertmanager", doors::alertmanager_webhook),
         route(post.clone(), "/v2/enqueue", doors::pagerduty),
+        route(post.clone(), "/v2/change/enqueue", changes::pagerduty_change),
         route(Method::PUT, "/api/v1/topology", reads::put_topology),
         route(get.clone(), "/api/v1/topology", reads::topology),
         route(get.clone(), "/api/v1/topology/versions", reads::versions),
@@ -65,6 +66,7 @@ pub(crate) fn table() -> Vec<Route> {
         route(post, "/api/v1/incidents/{id}/undo", commands::undo),
         route(get.clone(), "/api/v1/feedback", reads::feedback),
         route(get.clone(), "/api/v1/alerts", reads::alerts),
+        route(get.clone(), "/api/v1/changes", changes::changes),
         route(get.clone(), "/api/v1/parked", reads::parked),
         route(get.clone(), "/api/v1/receipts/{id}", reads::receipt),
         route(get.clone(), "/api/v1/stream", stream::stream),

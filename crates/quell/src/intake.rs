@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use quell_api::ports::{Activated, Commanded, Intake, Received, Refusal};
+use quell_api::ports::{Activated, Commanded, Held, Intake, Received, Refusal};
 use quell_domain::{
-    Activation, ArtefactKind, Batch, Command, Input, Position, ReceiptId, RecordKind, Shard, Source, Topology,
+    Activation, ArtefactKind, Batch, Changes, Command, Input, Position, ReceiptId, RecordKind, Shard, Source, Topology,
 };
 use quell_engine::Engine;
 use quell_formats::{record, topology};
@@ -48,7 +48,7 @@ impl Door {
 
     /// Appends an input that quell itself makes.
     pub(crate) async fn append_input(&self, stream: Stream, input: Input) -> Result<Stamp, Refusal> {
-        let (kind, body) = record::encode(&input).expect("only alerts are recorded as they were posted");
+        let (kind, body) = record::encode(&input).expect("only alerts and changes are recorded as they were posted");
         self.append(stream, kind, body.into(), input).await
     }
 }
@@ -67,6 +67,13 @@ impl Intake for Door {
     fn accept(&self, source: Source, body: Bytes, batch: Batch) -> BoxFuture<'_, Result<ReceiptId, Refusal>> {
         Box::pin(async move {
             let stamp = self.append(Stream::Main, RecordKind::Alerts(source), body, Input::Alerts(batch)).await?;
+            Ok(ReceiptId { shard: self.shard.number, position: stamp.position })
+        })
+    }
+
+    fn changes(&self, source: Source, body: Bytes, changes: Changes) -> BoxFuture<'_, Result<ReceiptId, Refusal>> {
+        Box::pin(async move {
+            let stamp = self.append(Stream::Main, RecordKind::Alerts(source), body, Input::Changes(changes)).await?;
             Ok(ReceiptId { shard: self.shard.number, position: stamp.position })
         })
     }
@@ -111,7 +118,8 @@ impl Intake for Door {
             let Some(found) = found else { return Ok(None) };
             let received_at = found.stamp.received_at;
             Ok(match record::decode(found.kind, &found.body) {
-                Ok(Input::Alerts(batch)) => Some(Received { received_at, batch }),
+                Ok(Input::Alerts(batch)) => Some(Received { received_at, held: Held::Alerts(batch) }),
+                Ok(Input::Changes(changes)) => Some(Received { received_at, held: Held::Changes(changes) }),
                 Ok(_) => None,
                 Err(error) => {
                     tracing::error!(error = %crate::serve::chain(&error), %position, "a record could not be decoded");

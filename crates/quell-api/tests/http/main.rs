@@ -2,6 +2,7 @@
 //!
 //! Absent on purpose: a real log, engine or database; their own rooms prove those.
 
+mod changes;
 mod doors;
 mod pages;
 mod reads;

@@ -2,7 +2,7 @@
 
 use axum::http::{Method, StatusCode};
 use quell_api::ApiLimits;
-use quell_api::ports::{Health, Received, Refusal};
+use quell_api::ports::{Health, Held, Received, Refusal};
 use quell_domain::{
     Activation, AlertId, AlertState, ArtefactKind, CiId, CommandKind, Digest, Feedback, IncidentId, IncidentState,
     Party, Position, Reason, Said, Source, Standing, Timestamp, Verdict,
@@ -17,7 +17,7 @@ const TOPOLOGY: &str = r#"{"cis":[{"id":"shop","kind":"service","name":"Shop"},{
     "relationships":[{"from":"shop","to":"db","kind":"depends_on"}]}"#;
 
 /// The properties that the description of the API requires of a schema are in the value.
-fn conforms(name: &str, value: &Value) {
+pub(crate) fn conforms(name: &str, value: &Value) {
     let described: Value = serde_json::from_str(include_str!("../../openapi.json")).expect("JSON");
     let schema = &described["components"]["schemas"][name];
     check(&described, schema, value, name);
@@ -384,7 +384,7 @@ fn receipt_script() -> std::sync::Arc<Script> {
         state.alerts = vec![row(10, 0, 3, 0), row(11, 1, 3, 1), row(12, 2, 2, 0), ended, over];
         state.incidents = vec![opening];
         state.applied = Position(3);
-        state.records.insert(Position(3), Received { received_at: NOW, batch });
+        state.records.insert(Position(3), Received { received_at: NOW, held: Held::Alerts(batch) });
     })
 }
 

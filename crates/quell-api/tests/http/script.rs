@@ -14,9 +14,10 @@ use quell_api::ports::{Activated, Commanded, Health, Intake, Live, Received, Ref
 use quell_api::{Api, ApiLimits, Metrics, router};
 use quell_cmdb::Graph;
 use quell_domain::{
-    Alert, AlertId, AlertState, ArtefactKind, Batch, Binding, BlastRadius, Cause, ChangeId, CiId, Command, Criticality,
-    Digest, Ending, Feedback, Fingerprint, Impact, Incident, IncidentId, IncidentState, Labels, Position, Priority,
-    Reason, ReceiptId, ServiceAtRisk, Severity, Shard, Source, TimelineEntry, Timestamp, Topology, Urgency, Verdict,
+    Alert, AlertId, AlertState, ArtefactKind, Batch, Binding, BlastRadius, Cause, ChangeId, Changes, CiId, Command,
+    Criticality, Digest, Ending, Feedback, Fingerprint, Impact, Incident, IncidentId, IncidentState, Labels, Position,
+    Priority, Reason, ReceiptId, ServiceAtRisk, Severity, Shard, Source, TimelineEntry, Timestamp, Topology, Urgency,
+    Verdict,
 };
 use quell_engine::{Checkpoint, Parked};
 use quell_store::contract::Answer;
@@ -34,6 +35,9 @@ pub(crate) struct State {
     pub(crate) refusal: Option<Refusal>,
     pub(crate) hang: bool,
     pub(crate) accepted: Vec<(Source, Bytes, Batch)>,
+    pub(crate) accepted_changes: Vec<(Bytes, Changes)>,
+    pub(crate) told: Vec<quell_domain::Change>,
+    pub(crate) asked: Option<ChangeQuery>,
     pub(crate) commands: Vec<Command>,
     pub(crate) verdict: Option<Verdict>,
     pub(crate) records: BTreeMap<Position, Received>,
@@ -103,6 +107,15 @@ impl Intake for Script {
             let mut state = self.state.lock().expect("not poisoned");
             state.accepted.push((source, body, batch));
             Ok(ReceiptId { shard: 0, position: Position(state.accepted.len() as u64) })
+        })
+    }
+
+    fn changes(&self, _: Source, body: Bytes, changes: Changes) -> BoxFuture<'_, Result<ReceiptId, Refusal>> {
+        Box::pin(async move {
+            self.gate().await?;
+            let mut state = self.state.lock().expect("not poisoned");
+            state.accepted_changes.push((body, changes));
+            Ok(ReceiptId { shard: 0, position: Position(state.accepted_changes.len() as u64) })
         })
     }
 
@@ -242,8 +255,16 @@ impl Store for Script {
         now(self.get(|state| state.feedback.iter().take(limit as usize).cloned().collect()))
     }
 
-    fn change_events(&self, _: Shard, _: ChangeQuery) -> Answer<'_, Page<quell_domain::Change, ChangeId>> {
-        now(Page { items: vec![], next: None })
+    fn change_events(&self, _: Shard, query: ChangeQuery) -> Answer<'_, Page<quell_domain::Change, ChangeId>> {
+        let mut items = self.get(|state| state.told.clone());
+        items.retain(|change| query.fingerprint.is_none_or(|wanted| change.fingerprint == wanted));
+        items.retain(|change| query.before.is_none_or(|before| change.id < before));
+        items.sort_by_key(|change| std::cmp::Reverse(change.id));
+        let more = items.len() > query.limit as usize;
+        items.truncate(query.limit as usize);
+        let next = items.last().map(|change| change.id).filter(|_| more);
+        self.state.lock().expect("not poisoned").asked = Some(query);
+        now(Page { items, next })
     }
 
     fn changes_since(&self, _: Shard, number: u64, limit: u32) -> Answer<'_, Vec<Change>> {
