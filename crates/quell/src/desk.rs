@@ -70,7 +70,7 @@ impl Desk {
 
     /// How many rows wait to be committed.
     pub(crate) fn weight(&self) -> usize {
-        self.pending.alerts.len() + self.pending.timeline.len() + self.pending.parked.len()
+        self.pending.alerts.len() + self.pending.timeline.len() + self.pending.parked.len() + self.pending.changes.len()
     }
 
     /// Commits what is pending, if anything is, then tells of it. Waits as long as the store is away.
@@ -131,6 +131,7 @@ impl Desk {
             tracing::error!(disposed = ?effects.disposed, "items were received and not disposed of once each");
         }
         self.gauges.disposed(effects.disposed);
+        self.gauges.altered(effects.altered);
         self.gauges.unbound(&effects.alerts);
         let (alerts, incidents) = self.engine.in_hand();
         self.gauges.in_hand(alerts, incidents);

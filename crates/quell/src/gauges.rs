@@ -8,7 +8,7 @@ use std::time::Duration;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use quell_engine::{AlertChange, Disposed};
+use quell_engine::{AlertChange, Altered, Disposed};
 
 use crate::live::Published;
 
@@ -22,6 +22,35 @@ pub(crate) struct Gauges {
     incidents: IntGauge,
     unflushed: IntGauge,
     commits: Histogram,
+    changes: ChangeCounters,
+}
+
+/// What is counted of changes told of.
+#[derive(Debug)]
+struct ChangeCounters {
+    received: IntCounter,
+    disposed: IntCounterVec,
+    crowded_out: IntCounter,
+}
+
+impl ChangeCounters {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let received = "Changes told of and decided, refused ones included; they are no alerts";
+        let received = IntCounter::new("quell_changes_received_total", received)?;
+        let disposed = "What became of changes told of; the sum equals quell_changes_received_total";
+        let disposed = IntCounterVec::new(Opts::new("quell_changes_disposed_total", disposed), &["disposition"])?;
+        for (_, name) in Altered::default().each() {
+            disposed.with_label_values(&[name]);
+        }
+        let crowded_out = "Recent changes let go of before their time, because of the limit `recent_changes`";
+        let crowded_out = IntCounter::new("quell_changes_crowded_out_total", crowded_out)?;
+        let all: [Box<dyn Collector>; 3] =
+            [Box::new(received.clone()), Box::new(disposed.clone()), Box::new(crowded_out.clone())];
+        for metric in all {
+            registry.register(metric)?;
+        }
+        Ok(ChangeCounters { received, disposed, crowded_out })
+    }
 }
 
 impl Gauges {
@@ -66,7 +95,8 @@ impl Gauges {
         for metric in all {
             registry.register(metric)?;
         }
-        Ok(Gauges { received, disposed, unbound, alerts, incidents, unflushed, commits })
+        let changes = ChangeCounters::new(registry)?;
+        Ok(Gauges { received, disposed, unbound, alerts, incidents, unflushed, commits, changes })
     }
 
     pub(crate) fn disposed(&self, disposed: Disposed) {
@@ -75,6 +105,14 @@ impl Gauges {
             if count > 0 {
                 self.disposed.with_label_values(&[name]).inc_by(count);
             }
+        }
+    }
+
+    pub(crate) fn altered(&self, altered: Altered) {
+        self.changes.received.inc_by(altered.received);
+        self.changes.crowded_out.inc_by(altered.crowded_out);
+        for (count, name) in altered.each().into_iter().filter(|(count, _)| *count > 0) {
+            self.changes.disposed.with_label_values(&[name]).inc_by(count);
         }
     }
 
