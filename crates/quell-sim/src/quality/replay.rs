@@ -93,15 +93,28 @@ impl Replay {
         fingerprints.iter().map(|fingerprint| self.latest.get(fingerprint).copied()).collect()
     }
 
+    /// Posts a change event at a time not before the last one. Nothing is learned meanwhile, so that a stream with and
+    /// one without changes can be compared.
+    pub fn change(&mut self, at: Timestamp, body: &[u8]) {
+        self.deadlines(at, false);
+        self.apply(at, &Input::Changes(quell_formats::pagerduty::change::decode(body)));
+    }
+
     /// Lets time pass up to `until`; whatever is due on the way happens at its own time.
     pub fn pass(&mut self, until: Timestamp) {
-        while let Some((at, _)) = self.engine.next_deadline().filter(|(at, _)| *at <= until) {
-            let at = at.max(self.now);
-            self.between(at);
-            self.apply(at, &Input::Tick);
-        }
+        self.deadlines(until, true);
         self.between(until);
         self.now = self.now.max(until);
+    }
+
+    fn deadlines(&mut self, until: Timestamp, learns: bool) {
+        while let Some((at, _)) = self.engine.next_deadline().filter(|(at, _)| *at <= until) {
+            let at = at.max(self.now);
+            if learns {
+                self.between(at);
+            }
+            self.apply(at, &Input::Tick);
+        }
     }
 
     /// What a running quell does beside the stream: it learns from what was seen before `now`.

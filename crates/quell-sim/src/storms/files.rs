@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::Storm;
 use crate::quality::files::{Edge, Map, Node};
 
-/// Writes `alerts.csv.gz`, `incidents.csv`, `faults.csv`, `topology.json` and `quell-topology.json`. The folder is made
-/// if it is not there.
+/// Writes `alerts.csv.gz`, `incidents.csv`, `faults.csv`, `changes.csv`, `topology.json` and `quell-topology.json`. The
+/// folder is made if it is not there.
 ///
 /// # Errors
 /// When one of them cannot be written.
@@ -43,6 +43,13 @@ pub fn write(storm: &Storm, folder: &Path) -> std::io::Result<()> {
     }
     std::fs::write(folder.join("incidents.csv"), incidents)?;
     std::fs::write(folder.join("faults.csv"), faults)?;
+    let mut changes = "ts_s,told_s,entity,summary,source,names_entity,fault_id\n".to_owned();
+    for change in &storm.changes {
+        let (entity, fault) = (id(change.part), change.fault.map(name).unwrap_or_default());
+        let (at, told, what, by, named) = (change.at, change.told, change.what, change.by, !change.vague);
+        let _ = writeln!(changes, "{at:.3},{told:.3},{entity},{what} {entity},{by},{named},{fault}");
+    }
+    std::fs::write(folder.join("changes.csv"), changes)?;
     std::fs::write(folder.join("topology.json"), map_json(&map(&storm.cmdb)).to_string())?;
     std::fs::write(folder.join("quell-topology.json"), quell_formats::topology::encode(&storm.cmdb))
 }

@@ -5,6 +5,7 @@
 //! awkward: delays of minutes, roots that alert last or never, symptoms several hops from the next one, chatter beside
 //! the fault. Deliberately absent: scoring.
 
+pub mod changes;
 pub mod estate;
 pub mod files;
 pub mod rules;
@@ -20,6 +21,7 @@ use std::collections::BTreeSet;
 use quell_domain::Topology;
 
 use crate::rng::Rng;
+pub use changes::Change;
 pub use episodes::Episode;
 use estate::{Carries, Estate, Kind};
 use spread::{FaultKind, Hit, spread};
@@ -127,6 +129,8 @@ pub struct Storm {
     pub faults: Vec<Fault>,
     /// What was told, in order of time.
     pub episodes: Vec<Episode>,
+    /// What was changed, in order of the time it was told of.
+    pub changes: Vec<Change>,
 }
 
 /// Makes a storm. Faults that raise fewer than two alerts are not told of, so there may be fewer than wanted.
@@ -144,7 +148,9 @@ pub fn storm(options: &Options) -> Storm {
     let mut cmdb_rng = rng.fork(4);
     let missing = (0..estate.parts.len()).filter(|_| cmdb_rng.chance(options.missing)).collect();
     let cmdb = estate.cmdb(&missing, options.errors, options.plain, &mut cmdb_rng);
-    Storm { estate, cmdb, faults, episodes }
+    // A stream of its own, forked last: the rest is the same as without it.
+    let changes = changes::changes(&estate, &faults, &mut rng.fork(6));
+    Storm { estate, cmdb, faults, episodes, changes }
 }
 
 /// Faults come in bursts of one to three within a few minutes; of some bursts the later ones strike near the first.

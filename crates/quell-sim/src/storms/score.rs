@@ -41,7 +41,10 @@ pub struct StormScore {
 pub type Switch = (&'static str, fn(&mut Settings));
 
 /// Parts that can be switched off, each by its name.
-pub const SWITCHES: &[Switch] = &[("the graph", |settings| settings.correlation.max_hops = 0)];
+pub const SWITCHES: &[Switch] = &[
+    ("the graph", |settings| settings.correlation.max_hops = 0),
+    ("changes", |settings| settings.limits.recent_changes = 0),
+];
 
 /// Scores a storm.
 #[must_use]
@@ -92,10 +95,18 @@ fn replay(storm: &Storm, settings: &Arc<Settings>) -> (Vec<Filed>, Vec<Vec<(CiId
     let mut due: Vec<usize> = (0..storm.faults.len()).collect();
     due.sort_by(|&a, &b| storm.faults[b].mended.total_cmp(&storm.faults[a].mended));
     let mut named = vec![Vec::new(); storm.faults.len()];
+    let mut changes = wire::changes(storm).peekable();
     for post in wire::posts(storm) {
         while let Some(fault) = due.pop_if(|&mut fault| wire::instant(storm.faults[fault].mended) <= post.at) {
-            replay.pass(wire::instant(storm.faults[fault].mended));
+            let mended = wire::instant(storm.faults[fault].mended);
+            while let Some((at, body)) = changes.next_if(|(at, _)| *at <= mended) {
+                replay.change(at, body.as_bytes());
+            }
+            replay.pass(mended);
             named[fault] = holds_most(storm, &ids, &replay, fault).map(|i| replay.ranking(i)).unwrap_or_default();
+        }
+        while let Some((at, body)) = changes.next_if(|(at, _)| *at <= post.at) {
+            replay.change(at, body.as_bytes());
         }
         let answered = replay.post(post.at, Source::AlertmanagerApi, post.body.as_bytes());
         for (&episode, id) in post.told.iter().zip(answered) {

@@ -77,6 +77,26 @@ fn posts_carry_each_episode_from_start_to_end() {
 }
 
 #[test]
+fn changes_are_told_as_events_and_most_bad_releases_have_one() {
+    let (mut bad, mut told, mut all) = (0, 0, 0);
+    for seed in 0..20 {
+        let storm = storm(&Options { kinds: vec![FaultKind::Deploy], ..Options::usual(seed, 600) });
+        bad += storm.faults.len();
+        all += storm.changes.len();
+        for change in storm.changes.iter().filter(|change| change.fault.is_some()) {
+            let fault = &storm.faults[change.fault.expect("filtered")];
+            assert!(change.part == fault.root && change.at < fault.begins, "{change:?}");
+            told += 1;
+        }
+        assert!(storm.changes.is_sorted_by(|a, b| a.told <= b.told));
+        let read = |(_, body): (_, String)| quell_formats::pagerduty::change::decode(body.as_bytes());
+        assert!(wire::changes(&storm).map(read).all(|changes| changes.rejects.is_empty()));
+    }
+    assert!((75..95).contains(&(told * 100 / bad)), "{told} of {bad} bad releases");
+    assert!(all > 5 * told, "{all} changes, {told} of them bad: a change alone would prove something");
+}
+
+#[test]
 fn a_folder_that_was_written_can_be_scored() {
     let folder = std::env::temp_dir().join(format!("quell-storm-{}", std::process::id()));
     let storm = small(2);

@@ -8,6 +8,7 @@ use quell_domain::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::episodes::labels;
+use super::estate::Kind;
 use super::{Episode, Storm};
 
 /// Seconds after which an alert that lasts is sent again.
@@ -65,6 +66,39 @@ pub fn posts_every(storm: &Storm, resend: f64) -> impl Iterator<Item = Post> {
         Some(Post { at: instant(at), body: Value::Array(alerts).to_string(), told })
     })
 }
+
+/// Every change as a change event of PagerDuty's contract, in order of time.
+pub fn changes(storm: &Storm) -> impl Iterator<Item = (Timestamp, String)> {
+    storm.changes.iter().enumerate().map(|(number, change)| {
+        let part = &storm.estate.parts[change.part];
+        let word = match part.kind {
+            Kind::Service => "service",
+            Kind::Host | Kind::Switch => "host",
+            _ => "component",
+        };
+        let mut details = Map::new();
+        if change.vague {
+            details.insert("repository".to_owned(), format!("acme/{}", part.id).into());
+        } else {
+            details.insert(word.to_owned(), part.id.clone().into());
+        }
+        details.insert("run".to_owned(), number.into());
+        let body = json!({
+            "routing_key": ROUTING_KEY,
+            "payload": {
+                "summary": format!("{} {}", change.what, part.id),
+                "timestamp": instant(change.at).to_string(),
+                "source": change.by,
+                "custom_details": details,
+            },
+            "links": [{ "href": format!("https://{}.example.net/{number}", change.by) }],
+        });
+        (instant(change.told), body.to_string())
+    })
+}
+
+/// Any will do: it has the right length.
+const ROUTING_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// Alerts that one request carries at most.
 const MOST: usize = 500;
