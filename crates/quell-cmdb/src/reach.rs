@@ -48,6 +48,13 @@ impl Graph {
         }
     }
 
+    /// What a CI depends on directly, each with how strongly: 1 for a hard tie, `at_least / members` for an alternative.
+    pub fn needs_of(&self, ci: CiIx) -> impl Iterator<Item = (CiIx, f64)> {
+        let neighbours = self.dependencies.neighbors_slice(ci.0).iter();
+        let edges = self.dependencies.edges_slice(ci.0).iter();
+        neighbours.zip(edges).map(|(&dependency, edge)| (CiIx(dependency), self.strength(edge.tie)))
+    }
+
     /// How many CIs hang on this one within `max_hops`, counted up to `limit`.
     #[must_use]
     pub fn fan_in(&self, scratch: &mut Scratch, of: CiIx, max_hops: u32, limit: usize) -> usize {

@@ -9,13 +9,17 @@ use std::time::Duration;
 
 use quell_cmdb::{CiIx, Graph};
 
-use crate::learn::{self, CiSeen, Learned, NameSeen};
+use crate::learn::{Fired, Learned, NameSeen};
 
 /// How many times likelier or unlikelier a name makes chance, at most: names change with every release.
 const NAME_BOUND: f64 = 8.0;
 
 /// Troubles that the setting counts as much as; with more learned ones, history outweighs it.
 const PRIOR: f64 = 3.0;
+
+/// The part of an incident in which whatever was never seen is taken for seen: where nothing is learned yet, what
+/// alerts is four times likelier to be in trouble than not.
+const SEEN: f64 = 0.25;
 
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
@@ -24,8 +28,10 @@ type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 pub(crate) struct History {
     learned: Arc<Learned>,
     troubles: Map<CiIx, f64>,
-    fired: Map<CiIx, BTreeMap<String, u32>>,
-    alerted: Map<CiIx, CiSeen>,
+    fired: Map<CiIx, BTreeMap<String, Fired>>,
+    alerted: Map<CiIx, u32>,
+    /// On how many CIs alerts of a name fired, and the least value they told.
+    spread: HashMap<String, (u32, Option<f64>), BuildHasherDefault<DefaultHasher>>,
     fellows: Map<CiIx, Vec<(CiIx, f64)>>,
     /// Troubles of all CIs, and the episodes weighed as such.
     all: f64,
@@ -42,11 +48,21 @@ impl History {
             let others = others.iter().filter_map(|fellow| Some((graph.find(&fellow.ci)?, fellow.share)));
             fellows.insert(ci, others.collect());
         }
-        let fired = learned.fired.iter().filter_map(|(ci, names)| Some((graph.find(ci)?, names.clone()))).collect();
+        let mut fired: Map<CiIx, BTreeMap<String, Fired>> = Map::default();
+        let mut spread: HashMap<String, (u32, Option<f64>), _> = HashMap::default();
+        for (ci, names) in &learned.fired {
+            let Some(ci) = graph.find(ci) else { continue };
+            for (name, seen) in names {
+                let (cis, least) = spread.entry(name.clone()).or_default();
+                *cis += 1;
+                *least = least.iter().chain(&seen.values).copied().reduce(f64::min);
+            }
+            fired.insert(ci, names.clone());
+        }
         let alerted = learned.alerted.iter().filter_map(|(ci, &seen)| Some((graph.find(ci)?, seen))).collect();
         let all = learned.troubles.values().sum();
         let cis = f64::from(u32::try_from(graph.len()).unwrap_or(u32::MAX)).max(1.0);
-        History { learned, troubles, fired, alerted, fellows, all, cis }
+        History { learned, troubles, fired, alerted, spread, fellows, all, cis }
     }
 
     /// The artefact.
@@ -90,24 +106,32 @@ impl History {
         (chance / storm.max(1e-9)).clamp(1.0 / NAME_BOUND, NAME_BOUND)
     }
 
-    /// How surprising an alert of this name on this CI is; see [`learn::rarity`].
-    pub(crate) fn rarity(&self, ci: CiIx, name: &str) -> f64 {
-        let fired = self.fired.get(&ci).and_then(|names| names.get(name)).copied().unwrap_or(0);
-        learn::rarity(self.learned.incidents, fired)
+    /// How surprising an alert of this name on this CI is: minus the logarithm of how often it fired in earlier
+    /// incidents, being as far off as now.
+    pub(crate) fn rarity(&self, ci: CiIx, name: &str, value: Option<f64>) -> f64 {
+        let fired = self.fired.get(&ci).and_then(|names| names.get(name));
+        ((self.incidents() + 1.0) / (fired.map_or(0.0, |fired| times(fired, value)) + SEEN)).ln().max(0.0)
     }
 
-    /// How surprising this CI's alerts were in an incident, on average over all.
-    pub(crate) fn usual(&self, ci: CiIx) -> f64 {
-        self.alerted.get(&ci).map_or(0.0, |seen| seen.surprise / (self.incidents() + 2.0))
+    /// True when an alert of this name fired on this CI in an earlier incident.
+    pub(crate) fn knows(&self, ci: CiIx, name: &str) -> bool {
+        self.fired.get(&ci).is_some_and(|names| names.contains_key(name))
     }
 
-    /// In which share of all incidents it alerted.
+    /// On how many CIs alerts of a name fired, and the least value they told.
+    pub(crate) fn spread(&self, name: &str) -> (u32, Option<f64>) {
+        self.spread.get(name).copied().unwrap_or_default()
+    }
+
+    /// In which share of all incidents it alerts, above 0.
     pub(crate) fn busy(&self, ci: CiIx) -> f64 {
-        self.alerted.get(&ci).map_or(0.0, |seen| f64::from(seen.incidents) / (self.incidents() + 2.0))
+        let alerted = self.alerted.get(&ci).copied().unwrap_or(0);
+        ((f64::from(alerted) + SEEN) / (self.incidents() + 1.0)).min(1.0)
     }
 
+    /// Incidents that chance is a share of: those of several CIs. What fires alone as well is the less surprising.
     fn incidents(&self) -> f64 {
-        f64::from(u32::try_from(self.learned.incidents).unwrap_or(u32::MAX))
+        f64::from(u32::try_from(self.learned.several).unwrap_or(u32::MAX))
     }
 
     /// Seconds by which an alert of this name is late, as a rule.
@@ -118,5 +142,18 @@ impl History {
     /// CIs that tend to alert together with one, each with how often.
     pub(crate) fn fellows(&self, ci: CiIx) -> &[(CiIx, f64)] {
         self.fellows.get(&ci).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// In how many incidents it fired and was as far off; where no value is told, in how many it fired.
+fn times(fired: &Fired, value: Option<f64>) -> f64 {
+    let incidents = f64::from(fired.incidents);
+    match value {
+        Some(value) if !fired.values.is_empty() => {
+            let count = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+            let farther = fired.values.iter().filter(|&&known| known >= value).count();
+            incidents * count(farther) / count(fired.values.len())
+        }
+        _ => incidents,
     }
 }

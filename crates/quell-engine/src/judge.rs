@@ -14,7 +14,8 @@ use crate::alerts::Entry;
 use crate::deadlines::DeadlineReason;
 use crate::engine::Engine;
 use crate::lifecycle::QUELL;
-use crate::locate::{Member, locate};
+use crate::locate::{STANDS_OUT, doubt, locate};
+use crate::members::Member;
 
 impl Engine {
     /// Has an incident judged anew a little later, once for all that changes until then.
@@ -73,8 +74,9 @@ impl Engine {
         let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
         let (onset, shard) = (self.incidents[&number].row.started_at, self.shard.number);
         let changed = |ci| self.changes.evidence(shard, ci, onset);
-        let causes = locate(&self.graph, &mut self.suspects, &members, max_hops, limit, &changed);
-        let causes = self.heard_causes(number, causes);
+        let causes = locate(&self.graph, &members, max_hops, limit, &changed);
+        let mut causes = self.heard_causes(number, causes);
+        doubt(&mut causes);
         let blast_radius = self.blast_radius(&members, &causes);
         let bound = !members.is_empty();
         let impact = self.impact(bound, &blast_radius);
@@ -93,7 +95,8 @@ impl Engine {
     /// What hangs on the probable cause and on the alerting CIs; those of them that are services are at risk too.
     fn blast_radius(&mut self, members: &[Member], causes: &[Cause]) -> BlastRadius {
         let cause = causes.first().and_then(|cause| self.graph.find(&cause.ci));
-        let alerting = members.iter().map(|member| member.ci).filter(|&ci| Some(ci) != cause);
+        let alerting = members.iter().filter(|member| member.since.is_some()).map(|member| member.ci);
+        let alerting = alerting.filter(|&ci| Some(ci) != cause);
         let failing: Vec<CiIx> = cause.into_iter().chain(alerting.clone()).collect();
         let limit = usize::try_from(self.settings.limits.walk_cis).unwrap_or(usize::MAX);
         let now = self.now();
@@ -133,6 +136,7 @@ impl Engine {
     /// The alert that says best what is wrong: one on the probable cause, else the worst, of equals the earliest.
     fn title(&self, number: u64, cause: Option<&Cause>) -> String {
         let live = &self.incidents[&number];
+        let stands_out = cause.is_some_and(|cause| cause.score >= STANDS_OUT);
         let cause = cause.and_then(|cause| self.graph.find(&cause.ci));
         let on_cause = |entry: &Entry| cause.is_some() && entry.ci == cause;
         let telling = live
@@ -143,10 +147,10 @@ impl Engine {
         let Some(telling) = telling else { return "(no alert)".to_owned() };
         let place = telling.ci.map(|ci| self.graph.ci(ci).name.clone());
         match (place, cause.filter(|_| !on_cause(telling))) {
-            (Some(place), Some(cause)) => {
+            (Some(place), Some(cause)) if stands_out => {
                 format!("{} on {place}, probably from {}", telling.name(), self.graph.ci(cause).name)
             }
-            (Some(place), None) => format!("{} on {place}", telling.name()),
+            (Some(place), _) => format!("{} on {place}", telling.name()),
             (None, _) => match telling.labels.get("instance").or_else(|| telling.labels.get("source")) {
                 Some(place) => format!("{} on {place}", telling.name()),
                 None => telling.name().to_owned(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use quell_cmdb::{CiIx, Graph};
 use quell_domain::{Alert, AlertState, CiId, Timestamp};
 
+use crate::signs::{Signs, named, value};
 use crate::suspects::{Place, Suspects};
 
 /// Alert episodes that are learned from at most: the latest ones.
@@ -32,6 +33,12 @@ const LEAST_LIFT: f64 = 4.0;
 /// CIs that are remembered to fail together with one CI: the most telling ones.
 const FELLOWS: usize = 8;
 
+/// Dependencies of one CI that are looked at most.
+const WALK: usize = 512;
+
+/// Values that are remembered of one alert.
+pub const VALUES: usize = 32;
+
 /// Alerting CIs of a storm beyond which pairs are not counted: so large a storm says nothing about two of them.
 const STORM: usize = 64;
 
@@ -47,21 +54,13 @@ pub struct NameSeen {
     pub delay: f64,
 }
 
-/// What history teaches about a CI's part in incidents.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct CiSeen {
-    /// Incidents in which it alerted.
+/// What history teaches about the alerts of one name on one CI.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Fired {
+    /// Incidents in which it fired.
     pub incidents: u32,
-    /// The sum over them of [`rarity`] of its alerts, each by what was known before.
-    pub surprise: f64,
-}
-
-/// How surprising an alert is that fired in `fired` of `incidents` earlier incidents: the logarithm of how rare it is,
-/// at least 0 (science: inverse document frequency).
-#[must_use]
-pub fn rarity(incidents: u64, fired: u32) -> f64 {
-    let count = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    ((count(incidents) + 1.0) / (f64::from(fired) + 0.5)).ln().max(0.0)
+    /// How far off it was in each of the last [`VALUES`] of them, where it said so.
+    pub values: Vec<f64>,
 }
 
 /// A CI that tends to alert when another does.
@@ -82,14 +81,16 @@ pub struct Learned {
     pub episodes: u64,
     /// Incidents that they were in and that are over.
     pub incidents: u64,
+    /// Of them, those in which several CIs alerted: what is usual in one alert's incident is not in a storm's.
+    pub several: u64,
     /// Troubles of its own for each CI: its episodes, weighed as in [`NameSeen::alone`].
     pub troubles: BTreeMap<CiId, f64>,
     /// For each alert name.
     pub names: BTreeMap<String, NameSeen>,
-    /// For each CI: in how many incidents it alerted, and how surprising its alerts were then, in all.
-    pub alerted: BTreeMap<CiId, CiSeen>,
-    /// In how many incidents an alert of this name fired on this CI.
-    pub fired: BTreeMap<CiId, BTreeMap<String, u32>>,
+    /// For each CI: in how many incidents it alerted or was named by an alert.
+    pub alerted: BTreeMap<CiId, u32>,
+    /// For each CI: which alerts fired on it or named it, the latter under [`crate::signs`]'s words.
+    pub fired: BTreeMap<CiId, BTreeMap<String, Fired>>,
     /// CIs that fail together with a CI.
     pub fellows: BTreeMap<CiId, Vec<Fellow>>,
 }
@@ -107,6 +108,7 @@ struct Heard<'a> {
     name: &'a str,
     incident: Option<u64>,
     fires: bool,
+    alert: &'a Alert,
 }
 
 impl Learned {
@@ -121,6 +123,7 @@ impl Learned {
                 name: quell_domain::alert::name(&alert.labels, &alert.annotations),
                 incident: alert.incident.map(|id| id.number),
                 fires: alert.state == AlertState::Firing,
+                alert,
             })
             .collect();
         heard.sort_by_key(|heard| heard.at);
@@ -132,7 +135,7 @@ impl Learned {
             ..Learned::default()
         };
         learned.count(graph, &heard, &company(graph, max_hops, &heard));
-        learned.by_incident(graph, &heard);
+        learned.by_incident(graph, max_hops, &heard);
         learned.pairs(graph, &heard);
         learned
     }
@@ -149,7 +152,7 @@ impl Learned {
         }
     }
 
-    fn by_incident(&mut self, graph: &Graph, heard: &[Heard<'_>]) {
+    fn by_incident(&mut self, graph: &Graph, max_hops: u32, heard: &[Heard<'_>]) {
         let mut incidents: BTreeMap<u64, Vec<&Heard<'_>>> = BTreeMap::new();
         let open: BTreeSet<u64> = heard.iter().filter(|heard| heard.fires).filter_map(|heard| heard.incident).collect();
         for heard in heard {
@@ -158,30 +161,37 @@ impl Learned {
             }
         }
         self.incidents = incidents.len() as u64;
+        let mut suspects = Suspects::default();
         let mut delays: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-        for (known, alerts) in (0_u64..).zip(incidents.values()) {
-            let mut surprise: BTreeMap<CiIx, f64> = BTreeMap::new();
-            let first = alerts[0].at;
-            let cis: BTreeSet<CiIx> = alerts.iter().filter_map(|heard| heard.ci).collect();
-            let mut pairs: BTreeMap<(CiIx, &str), Timestamp> = BTreeMap::new();
+        for alerts in incidents.values() {
+            let mut signs = Signs::default();
             for heard in alerts {
+                let Some(ci) = heard.ci else { continue };
+                let Alert { labels, annotations, .. } = heard.alert;
+                let named = named(graph, &mut suspects, (max_hops, WALK), ci, labels);
+                signs.note(ci, heard.name, heard.at, value(labels, annotations), named);
+            }
+            let first = alerts[0].at;
+            let alone = signs.alerting() < 2;
+            self.several += u64::from(!alone);
+            for (ci, sign) in signs.cis() {
+                *self.alerted.entry(graph.ci(ci).id.clone()).or_default() += 1;
+                let names = self.fired.entry(graph.ci(ci).id.clone()).or_default();
+                for (name, &value) in &sign.names {
+                    let fired = names.entry(name.clone()).or_default();
+                    fired.incidents += 1;
+                    fired.values.extend(value);
+                    fired.values.drain(..fired.values.len().saturating_sub(VALUES));
+                }
+            }
+            let mut pairs: BTreeMap<(CiIx, &str), Timestamp> = BTreeMap::new();
+            for heard in alerts.iter().filter(|_| !alone) {
                 if let Some(ci) = heard.ci {
                     pairs.entry((ci, heard.name)).or_insert(heard.at);
                 }
             }
-            for ((ci, name), at) in pairs {
-                let by_name = self.fired.entry(graph.ci(ci).id.clone()).or_default();
-                let fired = by_name.entry(name.to_owned()).or_default();
-                *surprise.entry(ci).or_default() += rarity(known, *fired);
-                *fired += 1;
-                if cis.len() > 1 {
-                    delays.entry(name).or_default().push(at.since(first).as_secs_f64());
-                }
-            }
-            for (ci, surprise) in surprise {
-                let seen = self.alerted.entry(graph.ci(ci).id.clone()).or_default();
-                seen.incidents += 1;
-                seen.surprise += surprise;
+            for ((_, name), at) in pairs {
+                delays.entry(name).or_default().push(at.since(first).as_secs_f64());
             }
         }
         for (name, mut delays) in delays {
@@ -240,7 +250,7 @@ fn company(graph: &Graph, max_hops: u32, heard: &[Heard<'_>]) -> Vec<u32> {
     let mut near: HashMap<Place, u32, BuildHasherDefault<DefaultHasher>> = HashMap::default();
     let mut around = |suspects: &mut Suspects, ci: CiIx, change: i32| -> u32 {
         let mut most = 0;
-        for suspect in suspects.of(graph, ci, max_hops, 512).iter() {
+        for suspect in suspects.of(graph, ci, max_hops, WALK).iter() {
             if suspects.fan(graph, suspect.place, max_hops) <= NEAR {
                 let count = near.entry(suspect.place).or_default();
                 *count = count.saturating_add_signed(change);

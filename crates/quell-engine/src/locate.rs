@@ -1,77 +1,64 @@
 //! Localisation: which CI is probably at fault, and what speaks for and against it.
 //!
-//! Every alerting CI has a weight: how surprising its alerts are, by how rarely they fired in earlier incidents, how
-//! soon they came (a rule's own delay taken off) and how far off the value is that they carry. A CI either fails by
-//! itself or because something fails that it depends on, so its weight is shared between itself and its dependencies,
-//! nearer ones getting more, those that alert themselves far more than silent ones, unless most of what hangs on a
-//! silent one alerts: nobody watches it. A CI that alerts in most incidents anyway says nothing about its
-//! dependencies. Replicas of one CI that fail together share with it: what they have in common is what was deployed.
-//! The shares that a CI is given in all are its score.
+//! Every CI that alerts, and every one that such a CI hangs on, may be at fault; the evidence for each is a sum of nats
+//! (see `members`). That its own alerts are rare speaks for it. So does every alerting CI that hangs on it, by how
+//! rarely that alerts and how surely the failure reaches it: one relationship passes a failure on or does not, a CI on
+//! the way that alerts shows that it arrived there, and a silent one makes it doubtful. So the far end of a chain of
+//! alerts explains them all, a CI that always alerts explains nothing and needs no explanation, and a silent CI may be
+//! the cause when enough of what hangs on it alerts. Replicas of one CI that fail together speak for it too: what they
+//! have in common is what was deployed, and often nothing watches it but they.
 //!
-//! Absent on purpose: where history comes from (`learn`), and what people said (`verdicts`).
+//! Absent on purpose: where history comes from (`learn`), and what people said (`verdicts`). What does not alert speaks
+//! against nobody: most failures reach only some of what hangs on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quell_cmdb::{CiIx, Graph};
 use quell_domain::{Cause, Reason, Timestamp};
 
 use crate::changes::Changed;
-use crate::suspects::{Place, Suspect, Suspects};
+use crate::members::Member;
 
 /// How many causes an incident names at most.
 const NAMED: usize = 10;
 
-/// What an alerting CI gives to a dependency one hop away, beside 1 that it keeps.
-const PASSED: f64 = 0.5;
+/// The probability that a failure passes one relationship on: rather than not.
+const PASSED: f64 = 2.0 / 3.0;
 
-/// The part of it that a silent dependency gets: monitors have gaps, but fewer gaps than eyes.
+/// The probability that a CI on the way was reached although it is silent: monitors have gaps, but fewer gaps than eyes.
 const SILENT: f64 = 0.15;
 
-/// What an alerting replica gives to a CI several of whose replicas alert.
-const PARTS: f64 = 0.6;
+/// The probability that nobody watches the CI at fault.
+const UNWATCHED: f64 = 0.1;
 
-/// A CI that alerts in a share p of all incidents passes (1 − p) to this power.
-const BUSY: i32 = 4;
+/// What e times as many dependents count in favour of a CI: enough to tell equals apart, and no evidence.
+const FELT: f64 = 0.1;
 
-/// A cause below this share of the belief is not worth naming.
+/// Causes beyond the first five are not worth naming below this share of the belief.
 const LEAST_SHARE: f64 = 0.005;
 
-/// Scores are raised to this power before they share the belief: twice the score is more than twice as likely.
-const SHARPNESS: i32 = 2;
+/// Causes that are named however unlikely.
+const ALWAYS: usize = 5;
 
-/// Belief that none of the candidates is at fault, beside the score of the best: what keeps a lone weak candidate from
-/// looking certain.
+/// Belief that none of the candidates is at fault, beside that in the best: alerts of other troubles get in, and the
+/// CMDB has gaps. A lone candidate is believed four times in five.
 const DOUBT: f64 = 0.25;
 
-/// An alert this much after the first one still counts as among the first: rules wait, scrapes take turns.
-const ONSET_SLACK_SECONDS: f64 = 30.0;
+/// A first cause that is believed less is likelier wrong than right, and its evidence says so.
+pub const STANDS_OUT: f64 = 0.5;
 
-/// After so much more it counts two thirds.
-const ONSET_SECONDS: f64 = 120.0;
-
-/// Member CIs whose suspects are walked at most; more of them do not change the ranking.
+/// Member CIs whose dependencies are walked at most; the rest is taken to be like them.
 const MEMBERS: usize = 512;
 
-/// An alerting CI of an incident.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct Member {
-    pub(crate) ci: CiIx,
-    /// Its first alert's start, the rule's own delay taken off.
-    pub(crate) since: Timestamp,
-    /// How surprising its alerts are, above 0.
-    pub(crate) surprise: f64,
-    /// In which share of earlier incidents it alerted.
-    pub(crate) busy: f64,
-}
-
+/// What is known of a candidate.
 #[derive(Clone, Copy, Default)]
 struct Tally {
     /// How many alerting CIs hang on it, itself not counted.
     dependents: f64,
     /// How many of its replicas alert, where several of one group do.
     parts: u32,
-    /// What it is given in all.
-    score: f64,
+    /// The evidence of what hangs on it and of its replicas.
+    nats: f64,
 }
 
 /// Everything that ranks one incident.
@@ -81,132 +68,161 @@ struct Case<'a> {
     limit: usize,
     /// By CI.
     members: &'a [Member],
-    /// The earliest ones: they tell most, and the rest is taken to be like them.
-    walked: Vec<Member>,
-    first: Timestamp,
+    first: Option<Timestamp>,
     tallies: BTreeMap<CiIx, Tally>,
     /// What changes say of a CI.
     changed: &'a dyn Fn(CiIx) -> Option<Changed>,
 }
 
-/// Ranks the suspects of `members` (ordered by CI). Empty when there is none.
+/// Ranks the suspects of `members` (ordered by CI). Empty when there is none. At most `limit` dependencies of each
+/// within `max_hops` are looked at. `changed` tells what changes say of a CI.
 pub(crate) fn locate(
     graph: &Graph,
-    suspects: &mut Suspects,
     members: &[Member],
     max_hops: u32,
     limit: usize,
     changed: &dyn Fn(CiIx) -> Option<Changed>,
 ) -> Vec<Cause> {
-    let Some(first) = members.iter().map(|member| member.since).min() else { return Vec::new() };
-    let mut walked = members.to_vec();
-    walked.sort_by_key(|member| (member.since, member.ci));
-    walked.truncate(MEMBERS);
-    let mut case = Case { graph, max_hops, limit, members, walked, first, tallies: BTreeMap::new(), changed };
-    case.count(suspects);
-    case.share(suspects);
-    case.causes(suspects)
+    let first = members.iter().filter_map(|member| member.since).min();
+    let mut case = Case { graph, max_hops, limit, members, first, tallies: BTreeMap::new(), changed };
+    // The most telling ones, of equals the earliest.
+    let mut walked: Vec<&Member> = members.iter().collect();
+    if walked.len() > MEMBERS {
+        walked.sort_by(|a, b| b.hit.total_cmp(&a.hit).then(a.since.cmp(&b.since)).then(a.ci.cmp(&b.ci)));
+        walked.truncate(MEMBERS);
+    }
+    let count = |members: usize| f64::from(u32::try_from(members).unwrap_or(u32::MAX));
+    let scale = count(members.len()) / count(walked.len()).max(1.0);
+    for member in walked {
+        case.walk(member, scale);
+    }
+    case.causes()
 }
 
+/// Says of causes whose first one does not stand out that it does not.
+pub(crate) fn doubt(causes: &mut [Cause]) {
+    let second = causes.get(1).map(|second| (second.ci.to_string(), percent(second.score)));
+    let Some(first) = causes.first_mut().filter(|first| first.score < STANDS_OUT) else { return };
+    let sentence = match second {
+        Some(_) => {
+            "against it: nothing stands out, {percent} % of the belief is not half; next is {second} with {less} %"
+        }
+        None => "against it: nothing stands out, {percent} % of the belief is not half",
+    };
+    let mut reason = Reason::new(UNDECIDED, sentence).count("percent", percent(first.score));
+    if let Some((second, less)) = second {
+        reason = reason.text("second", second).count("less", less);
+    }
+    first.evidence.insert(0, reason);
+}
+
+/// The code of the reason that says that no cause stands out.
+const UNDECIDED: &str = "undecided";
+
 impl Case<'_> {
-    fn member(&self, ci: CiIx) -> Option<Member> {
-        self.members.binary_search_by_key(&ci, |member| member.ci).ok().map(|at| self.members[at])
+    fn member(&self, ci: CiIx) -> Option<&Member> {
+        self.members.binary_search_by_key(&ci, |member| member.ci).ok().map(|at| &self.members[at])
     }
 
-    /// How many members there are for each that is walked.
-    fn scale(&self) -> f64 {
-        let count = |members: &[Member]| f64::from(u32::try_from(members.len()).unwrap_or(u32::MAX));
-        count(self.members) / count(&self.walked)
-    }
-
-    fn count(&mut self, suspects: &mut Suspects) {
-        let scale = self.scale();
-        for member in self.walked.clone() {
-            for suspect in suspects.of(self.graph, member.ci, self.max_hops, self.limit).iter() {
-                if let Place::Ci(ci) = suspect.place {
-                    let tally = self.tallies.entry(ci).or_default();
-                    tally.dependents += f64::from(u8::from(suspect.hops > 0)) * scale;
-                }
-            }
-            for &above in self.graph.dependents_of(member.ci) {
-                let parts = failing_parts(self.graph, self.members, CiIx(above));
-                if parts > 0 {
-                    self.tallies.entry(CiIx(above)).or_default().parts = parts;
-                }
+    /// What one member says of everything it hangs on.
+    fn walk(&mut self, member: &Member, scale: f64) {
+        for (ci, sure) in self.reached(member.ci) {
+            let tally = self.tallies.entry(ci).or_default();
+            if ci != member.ci {
+                tally.dependents += scale;
+                tally.nats += scale * reached_too(member.hit, sure);
             }
         }
-    }
-
-    /// Shares each member's weight between itself, its dependencies and what it is a replica of.
-    fn share(&mut self, suspects: &mut Suspects) {
-        for member in self.walked.clone() {
-            let late = member.since.since(self.first).as_secs_f64() - ONSET_SLACK_SECONDS;
-            let weight = member.surprise / (1.0 + late.max(0.0) / (2.0 * ONSET_SECONDS));
-            let passes = (1.0 - member.busy).max(0.0).powi(BUSY);
-            let list = suspects.of(self.graph, member.ci, self.max_hops, self.limit);
-            let mut shares: Vec<(CiIx, f64)> = Vec::with_capacity(list.len());
-            for suspect in list.iter() {
-                let Place::Ci(ci) = suspect.place else { continue };
-                shares.push((ci, if suspect.hops == 0 { 1.0 } else { passes * self.passed(suspects, ci, suspect) }));
-            }
-            for &above in self.graph.dependents_of(member.ci) {
-                let above = CiIx(above);
-                let replica = || self.graph.alternatives_of(above).any(|(part, _)| part == member.ci);
+        for &above in self.graph.dependents_of(member.ci) {
+            let above = CiIx(above);
+            if self.graph.alternatives_of(above).any(|(part, _)| part == member.ci) {
+                let parts = u32::try_from(failing(self.graph, self.members, above).count()).unwrap_or(u32::MAX);
+                let tally = self.tallies.entry(above).or_default();
+                tally.parts = parts;
                 // What was deployed of the whole was deployed of each of its replicas.
-                let common = self.tallies.get(&above).is_some_and(|tally| tally.parts > 1);
-                if (common || (self.changed)(above).is_some()) && replica() {
-                    shares.push((above, PARTS));
-                }
-            }
-            let all: f64 = shares.iter().map(|(_, share)| share).sum();
-            for (ci, share) in shares {
-                self.tallies.entry(ci).or_default().score += weight * share / all;
+                let common = parts > 1 || (self.changed)(above).is_some();
+                tally.nats += if common { reached_too(member.hit, PASSED) } else { 0.0 };
             }
         }
     }
 
-    fn passed(&self, suspects: &mut Suspects, ci: CiIx, suspect: &Suspect) -> f64 {
-        let heard = if self.member(ci).is_some() {
-            1.0
-        } else {
-            let dependents = self.tallies.get(&ci).map_or(0.0, |tally| tally.dependents);
-            let covered = dependents / f64::from(suspects.fan_in(self.graph, ci, self.max_hops)).max(1.0);
-            // One dependent that alerts is no sign of a cause beneath it that nobody sees.
-            let several = 1.0 - 1.0 / dependents.max(1.0);
-            SILENT + (1.0 - SILENT) * covered.min(1.0).powi(2) * several
+    /// What a CI hangs on, itself included, each with the probability that its failure reaches the CI, along the surest
+    /// way, given which CIs on the way alert.
+    fn reached(&self, from: CiIx) -> BTreeMap<CiIx, f64> {
+        let mut surest = BTreeMap::from([(from, 1.0)]);
+        let mut layer = vec![(from, 1.0)];
+        for _ in 0..self.max_hops {
+            let mut next: Vec<(CiIx, f64)> = Vec::new();
+            for &(ci, sure) in &layer {
+                // What alerts was reached, so it does not matter from how far.
+                let arrived = ci != from && self.member(ci).is_some();
+                let silent = if ci == from { 1.0 } else { SILENT };
+                for (dependency, strength) in self.graph.needs_of(ci) {
+                    let sure = if arrived { sure } else { sure * silent * PASSED * strength };
+                    let known = surest.get(&dependency).copied();
+                    if known.is_none_or(|known| sure > known) && (known.is_some() || surest.len() < self.limit) {
+                        surest.insert(dependency, sure);
+                        next.push((dependency, sure));
+                    }
+                }
+            }
+            layer = next;
+        }
+        surest
+    }
+
+    fn causes(&self) -> Vec<Cause> {
+        let own = |ci: CiIx| self.member(ci).map_or(UNWATCHED.ln(), |own| own.own);
+        let nats = |ci: CiIx, tally: &Tally| {
+            let alone = tally.nats + own(ci);
+            let seen = if tally.parts > 1 { self.through_replicas(ci).max(alone) } else { alone };
+            seen + self.felt(ci) + (self.changed)(ci).map_or(0.0, |changed| changed.times.ln())
         };
-        PASSED * suspect.strength * heard
-    }
-
-    fn causes(&self, suspects: &mut Suspects) -> Vec<Cause> {
-        let mut ranked: Vec<(f64, CiIx, Tally)> =
-            self.tallies.iter().map(|(&ci, &tally)| (tally.score * self.altered(ci), ci, tally)).collect();
-        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let best = ranked.first().map_or(0.0, |(score, ..)| *score).max(1e-12);
-        let belief = |score: f64| (score / best).powi(SHARPNESS);
-        let total = ranked.iter().map(|(score, ..)| belief(*score)).sum::<f64>() + DOUBT;
-        let cause = |(score, ci, tally): (f64, CiIx, Tally)| {
-            let fan_in = suspects.fan_in(self.graph, ci, self.max_hops);
-            let mut evidence = self.evidence(tally, self.member(ci), fan_in);
-            evidence.extend((self.changed)(ci).map(|changed| changed.reason));
-            Cause { ci: self.graph.ci(ci).id.clone(), score: belief(score) / total, evidence }
+        let since = |ci: CiIx| self.member(ci).and_then(|own| own.since);
+        let mut ranked: Vec<(f64, CiIx)> = self.tallies.iter().map(|(&ci, tally)| (nats(ci, tally), ci)).collect();
+        let unheard = |ci: CiIx| (since(ci).is_none(), since(ci), ci);
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| unheard(a.1).cmp(&unheard(b.1))));
+        let best = ranked.first().map_or(0.0, |(nats, _)| *nats);
+        let belief = |nats: f64| (nats - best).exp();
+        let total = ranked.iter().map(|(nats, _)| belief(*nats)).sum::<f64>() + DOUBT;
+        let cause = |(nats, ci): (f64, CiIx)| Cause {
+            ci: self.graph.ci(ci).id.clone(),
+            score: belief(nats) / total,
+            evidence: self.evidence(ci),
         };
-        ranked.into_iter().take(NAMED).map(cause).filter(|cause| cause.score >= LEAST_SHARE).collect()
+        let causes = ranked.into_iter().take(NAMED).map(cause).enumerate();
+        causes.filter(|(at, cause)| *at < ALWAYS || cause.score >= LEAST_SHARE).map(|(_, cause)| cause).collect()
     }
 
-    /// What its changes make of a CI's score: the belief in it grows by as many times as they make it likelier.
-    fn altered(&self, ci: CiIx) -> f64 {
-        (self.changed)(ci).map_or(1.0, |changed| changed.times.powf(1.0 / f64::from(SHARPNESS)))
+    /// The evidence for a CI that nobody watches but through its replicas: that of the most telling one, and how like it
+    /// the others are.
+    fn through_replicas(&self, ci: CiIx) -> f64 {
+        let parts: BTreeSet<CiIx> = failing(self.graph, self.members, ci).collect();
+        let parts: Vec<&Member> = parts.into_iter().filter_map(|part| self.member(part)).collect();
+        let most = parts.iter().max_by(|a, b| a.own.total_cmp(&b.own).then(b.ci.cmp(&a.ci)));
+        let Some(most) = most else { return f64::NEG_INFINITY };
+        let like: f64 =
+            parts.iter().filter(|part| part.ci != most.ci).map(|part| reached_too(like(most, part), PASSED)).sum();
+        let hangs_on_it = self.tallies.get(&most.ci).map_or(0.0, |tally| tally.nats);
+        UNWATCHED.ln() + most.own + like + hangs_on_it
     }
 
-    fn evidence(&self, tally: Tally, own: Option<Member>, fan_in: u32) -> Vec<Reason> {
+    /// Between equals, the CI that more others hang on: its failure is felt by more, so it is likelier to be one that
+    /// anybody is told of.
+    fn felt(&self, ci: CiIx) -> f64 {
+        let dependents = u32::try_from(self.graph.dependents_of(ci).len()).unwrap_or(u32::MAX);
+        FELT * f64::from(dependents).ln_1p()
+    }
+
+    fn evidence(&self, ci: CiIx) -> Vec<Reason> {
+        let (tally, own) = (self.tallies.get(&ci).copied().unwrap_or_default(), self.member(ci));
         let mut evidence = Vec::new();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, scaled up")]
-        let dependents = tally.dependents.round() as u32;
+        let dependents = tally.dependents.round() as u64;
         if dependents > 0 {
             evidence.push(
                 Reason::new("explains", "{dependents} of {alerting} alerting CIs depend on it")
-                    .count("dependents", u64::from(dependents))
+                    .count("dependents", dependents)
                     .count("alerting", self.members.len() as u64),
             );
         }
@@ -214,39 +230,159 @@ impl Case<'_> {
             let reason = Reason::new("parts", "{parts} of its replicas alert at once");
             evidence.push(reason.count("parts", u64::from(tally.parts)));
         }
-        match own {
-            Some(own) if own.since <= self.first => {
-                evidence.push(Reason::new("first", "it was the first to alert").time("since", own.since))
+        match own.and_then(|own| own.since) {
+            Some(since) if Some(since) <= self.first => {
+                evidence.push(Reason::new("first", "it was the first to alert").time("since", since))
             }
-            Some(own) => evidence.push(
+            Some(since) => evidence.push(
                 Reason::new("alerts", "it alerts itself, {late_seconds} s after the first alert")
-                    .number("late_seconds", own.since.since(self.first).as_secs_f64()),
+                    .number("late_seconds", self.first.map_or(0.0, |first| since.since(first).as_secs_f64())),
             ),
             None => evidence.push(Reason::new("silent", "against it: it raises no alert itself")),
         }
-        if let Some(own) = own.filter(|own| own.busy > 0.5) {
-            let reason = Reason::new("busy", "against it: it alerts in {percent} % of all incidents");
-            evidence.push(reason.number("percent", (own.busy * 100.0).round()));
+        if let Some(own) = own {
+            if own.named > 0 {
+                let reason = Reason::new("named_by", "{named} alerts of other CIs name it");
+                evidence.push(reason.count("named", u64::from(own.named)));
+            }
+            if own.busy > 0.5 {
+                let reason = Reason::new("busy", "against it: it alerts in {percent} % of all incidents");
+                evidence.push(reason.count("percent", percent(own.busy)));
+            }
         }
-        let silent = fan_in.saturating_sub(dependents);
-        if silent > 0 {
-            evidence.push(
-                Reason::new("silent_dependents", "against it: {silent} of its {fan_in} dependents raise no alert")
-                    .count("silent", u64::from(silent))
-                    .count("fan_in", u64::from(fan_in)),
-            );
-        }
+        evidence.extend((self.changed)(ci).map(|changed| changed.reason));
         evidence
     }
 }
 
-/// How many replicas of a CI alert, counting only groups of which several do.
-fn failing_parts(graph: &Graph, members: &[Member], ci: CiIx) -> u32 {
-    let mut groups: BTreeMap<u32, u32> = BTreeMap::new();
+fn percent(share: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 100")]
+    let percent = (share * 100.0).round() as u64;
+    percent
+}
+
+/// The evidence that a failure is the reason of what is seen on a CI that it reaches with this probability.
+fn reached_too(nats: f64, sure: f64) -> f64 {
+    // Beyond it the sum is what counts, and it is far from where numbers end.
+    ((1.0 - sure) + sure * nats.min(500.0).exp()).ln()
+}
+
+/// How like one replica another is: what it shows of the same, less what it does not show.
+fn like(one: &Member, other: &Member) -> f64 {
+    let shown = |name: u32| other.names.binary_search_by_key(&name, |(name, _)| *name).ok().map(|at| other.names[at].1);
+    one.names.iter().map(|&(name, nats)| shown(name).map_or(-nats, |theirs| theirs.min(nats))).sum()
+}
+
+/// The replicas of a CI that alert, of groups of which several do.
+fn failing(graph: &Graph, members: &[Member], ci: CiIx) -> impl Iterator<Item = CiIx> {
+    let mut groups: BTreeMap<u32, Vec<CiIx>> = BTreeMap::new();
     for (part, group) in graph.alternatives_of(ci) {
         if members.binary_search_by_key(&part, |member| member.ci).is_ok() {
-            *groups.entry(group).or_default() += 1;
+            groups.entry(group).or_default().push(part);
         }
     }
-    groups.into_values().filter(|&alerting| alerting > 1).sum()
+    groups.into_values().filter(|alerting| alerting.len() > 1).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use quell_domain::{Ci, CiId, Redundancy, Relationship, Topology};
+
+    use super::*;
+
+    /// `web>db web>h1` is a graph; `web=web-1,web-2` makes replicas of which one must be up.
+    fn graph(text: &str) -> Graph {
+        let (mut ids, mut relationships, mut redundancies) = (BTreeSet::new(), Vec::new(), Vec::new());
+        for word in text.split(' ') {
+            let (from, to) = word.split_once(['>', '=']).expect("a relationship");
+            ids.insert(from);
+            for to in to.split(',') {
+                ids.insert(to);
+                let redundancy = word.contains('=').then(|| "replicas".to_owned());
+                let relationship = Relationship::new(CiId::new(from), CiId::new(to), "depends_on");
+                relationships.push(Relationship { redundancy, ..relationship });
+            }
+            if word.contains('=') {
+                redundancies.push(Redundancy { ci: CiId::new(from), name: "replicas".into(), at_least: 1 });
+            }
+        }
+        let cis = ids.into_iter().map(|id| Ci::new(id, "service")).collect();
+        Graph::new(Topology::new(cis, relationships, redundancies).expect("holds together"))
+    }
+
+    /// `db:5/2` alerts with 5 nats that the fault is its own and 2 that it was hit, all names alike.
+    fn causes(topology: &str, alerting: &str) -> Vec<Cause> {
+        let graph = graph(topology);
+        let member = |(at, word): (i64, &str)| {
+            let (ci, nats) = word.split_once(':').expect("nats");
+            let (own, hit) = nats.split_once('/').expect("two of them");
+            let (own, hit): (f64, f64) = (own.parse().expect("nats"), hit.parse().expect("nats"));
+            let ci = graph.find(&CiId::new(ci)).expect("a CI");
+            let since = Some(Timestamp::from_seconds(at));
+            Member { ci, since, named: 0, own, hit, busy: 0.1, names: vec![(0, own)] }
+        };
+        let mut members: Vec<Member> = (0..).zip(alerting.split_whitespace()).map(member).collect();
+        members.sort_by_key(|member| member.ci);
+        let mut causes = locate(&graph, &members, 4, 100, &|_| None);
+        doubt(&mut causes);
+        causes
+    }
+
+    fn check(topology: &str, alerting: &str, expected: &str) {
+        let causes = causes(topology, alerting);
+        let named: Vec<&str> = causes.iter().take(expected.split(' ').count()).map(|cause| cause.ci.as_str()).collect();
+        assert_eq!(named.join(" "), expected, "{causes:#?}");
+    }
+
+    #[test]
+    fn the_far_end_of_a_chain_explains_it() {
+        check("web>api api>db db>disk", "web:2/2 api:2/2 db:2/2", "db api");
+        // However early the others came.
+        check("web>api api>db", "db:2/2 api:2/2 web:2/2", "db");
+    }
+
+    #[test]
+    fn what_is_rarest_is_at_fault_when_nothing_hangs_together() {
+        check("a>x b>y c>z", "a:2/1 b:6/1 c:1/1", "b a c");
+        // A chain of what always alerts explains nothing.
+        check("web>api api>db", "web:0/0 api:4/0 db:1/0", "api db");
+    }
+
+    #[test]
+    fn a_silent_ci_is_named_when_enough_of_what_hangs_on_it_alerts() {
+        check("a>sw b>sw c>sw d>sw", "a:2/2 b:2/2", "a");
+        check("a>sw b>sw c>sw d>sw", "a:2/2 b:2/2 c:2/2 d:2/2", "sw");
+    }
+
+    #[test]
+    fn a_silent_ci_on_the_way_makes_the_way_doubtful() {
+        // Both may be the reason of what is seen on web, and mq is the rarer one.
+        check("web>api api>db web>bus bus>mq", "web:1/4 api:1/1 bus:1/1 db:2/2 mq:3/3", "mq");
+        check("web>api api>db web>bus bus>mq", "web:1/4 api:1/1 db:2/2 mq:3/3", "db");
+    }
+
+    #[test]
+    fn what_all_replicas_show_is_the_fault_of_what_they_are_replicas_of() {
+        check("web=w1,w2,w3 w1>h1 w2>h2 w3>h3", "w1:6/1 w2:6/1 w3:6/1", "web");
+        check("web=w1,w2,w3 w1>h1 w2>h2 w3>h3", "w1:6/1 w2:0/1 w3:0/1", "w1");
+    }
+
+    #[test]
+    fn nothing_stands_out_is_said_and_only_then() {
+        let first = |alerting: &str| causes("a>x b>y", alerting)[0].evidence[0].clone();
+        let unsure = first("a:2/1 b:2/1");
+        assert_eq!(unsure.code, UNDECIDED);
+        assert_eq!(
+            unsure.to_string(),
+            "against it: nothing stands out, 43 % of the belief is not half; next is b with 43 %"
+        );
+        assert_eq!(first("a:6/1 b:2/1").code, "first");
+    }
+
+    #[test]
+    fn belief_is_never_more_than_all_and_a_lone_candidate_is_not_certain() {
+        let causes = causes("a>x b>y", "a:20/1 b:2/1");
+        assert!((causes[0].score - 0.8).abs() < 1e-6, "{causes:#?}");
+        assert!(causes.iter().map(|cause| cause.score).sum::<f64>() < 1.0);
+    }
 }

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use quell_domain::CiId;
-use quell_engine::learn::{CiSeen, Fellow, Learned, NameSeen};
+use quell_engine::learn::{Fellow, Fired, Learned, NameSeen};
 use serde::{Deserialize, Serialize};
 
 /// The version of the shape that is written and read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,12 +18,15 @@ struct LearnedText {
     seconds: f64,
     episodes: u64,
     incidents: u64,
+    /// Of them, those of several CIs.
+    several: u64,
     troubles: BTreeMap<String, f64>,
     /// Episodes, of them alone, delay in seconds.
     names: BTreeMap<String, (u64, f64, f64)>,
-    /// Incidents, and surprise in all.
-    alerted: BTreeMap<String, (u32, f64)>,
-    fired: BTreeMap<String, BTreeMap<String, u32>>,
+    /// Incidents.
+    alerted: BTreeMap<String, u32>,
+    /// Incidents, and the values told in them.
+    fired: BTreeMap<String, BTreeMap<String, (u32, Vec<f64>)>>,
     fellows: BTreeMap<String, Vec<(String, f64)>>,
 }
 
@@ -44,22 +47,24 @@ pub enum LearnedError {
 /// Writes it.
 #[must_use]
 pub fn encode(learned: &Learned) -> Vec<u8> {
-    let Learned { seconds, episodes, incidents, troubles, names, alerted, fired, fellows } = learned;
+    let Learned { seconds, episodes, incidents, several, troubles, names, alerted, fired, fellows } = learned;
     let text = |ci: &CiId| ci.as_str().to_owned();
     let name = |(name, seen): (&String, &NameSeen)| {
         let NameSeen { seen, alone, delay } = *seen;
         (name.clone(), (seen, alone, delay))
     };
     let fellow = |Fellow { ci, share }: &Fellow| (text(ci), *share);
+    let fire = |(name, Fired { incidents, values }): (&String, &Fired)| (name.clone(), (*incidents, values.clone()));
     let text = LearnedText {
         version: VERSION,
         seconds: *seconds,
         episodes: *episodes,
         incidents: *incidents,
+        several: *several,
         troubles: troubles.iter().map(|(ci, count)| (text(ci), *count)).collect(),
         names: names.iter().map(name).collect(),
-        alerted: alerted.iter().map(|(ci, seen)| (text(ci), (seen.incidents, seen.surprise))).collect(),
-        fired: fired.iter().map(|(ci, names)| (text(ci), names.clone())).collect(),
+        alerted: alerted.iter().map(|(ci, incidents)| (text(ci), *incidents)).collect(),
+        fired: fired.iter().map(|(ci, names)| (text(ci), names.iter().map(fire).collect())).collect(),
         fellows: fellows.iter().map(|(ci, others)| (text(ci), others.iter().map(fellow).collect())).collect(),
     };
     serde_json::to_vec(&text).expect("plain values with text keys always serialise")
@@ -71,22 +76,21 @@ pub fn encode(learned: &Learned) -> Vec<u8> {
 /// When the bytes are of another shape or version.
 pub fn decode(bytes: &[u8]) -> Result<Learned, LearnedError> {
     let text: LearnedText = serde_json::from_slice(bytes).map_err(LearnedError::Shape)?;
-    let LearnedText { version, seconds, episodes, incidents, troubles, names, alerted, fired, fellows } = text;
+    let LearnedText { version, seconds, episodes, incidents, several, troubles, names, alerted, fired, fellows } = text;
     if version != VERSION {
         return Err(LearnedError::Version { found: version });
     }
     let fellow = |(ci, share): (String, f64)| Fellow { ci: CiId::new(&ci), share };
+    let fire = |(name, (incidents, values))| (name, Fired { incidents, values });
     Ok(Learned {
         seconds,
         episodes,
         incidents,
+        several,
         troubles: troubles.into_iter().map(|(ci, count)| (CiId::new(&ci), count)).collect(),
         names: names.into_iter().map(|(name, (seen, alone, delay))| (name, NameSeen { seen, alone, delay })).collect(),
-        alerted: alerted
-            .into_iter()
-            .map(|(ci, (incidents, surprise))| (CiId::new(&ci), CiSeen { incidents, surprise }))
-            .collect(),
-        fired: fired.into_iter().map(|(ci, names)| (CiId::new(&ci), names)).collect(),
+        alerted: alerted.into_iter().map(|(ci, incidents)| (CiId::new(&ci), incidents)).collect(),
+        fired: fired.into_iter().map(|(ci, names)| (CiId::new(&ci), names.into_iter().map(fire).collect())).collect(),
         fellows: fellows
             .into_iter()
             .map(|(ci, others)| (CiId::new(&ci), others.into_iter().map(fellow).collect()))
@@ -139,14 +143,14 @@ struct FellowJson {
 /// with most troubles of their own, and the CIs that most surely fail together.
 #[must_use]
 pub fn shown(learned: &Learned, most: usize) -> LearnedJson {
-    let Learned { seconds, episodes, incidents, troubles, names, alerted, fired: _, fellows } = learned;
+    let Learned { seconds, episodes, incidents, several: _, troubles, names, alerted, fired: _, fellows } = learned;
     let name = |(name, seen): &(&String, &NameSeen)| {
         let NameSeen { seen, alone, delay } = **seen;
         let count = f64::from(u32::try_from(seen).unwrap_or(u32::MAX)).max(1.0);
         NameJson { name: (*name).clone(), episodes: seen, alone: alone / count, delay_seconds: delay }
     };
     let ci = |(ci, troubles): &(&CiId, &f64)| {
-        let incidents = alerted.get(*ci).map_or(0, |seen| seen.incidents);
+        let incidents = alerted.get(*ci).copied().unwrap_or(0);
         CiJson { ci: ci.as_str().to_owned(), troubles: **troubles, incidents }
     };
     let fellow = |(ci, Fellow { ci: other, share }): &(&CiId, &Fellow)| FellowJson {
@@ -192,10 +196,11 @@ mod tests {
             seconds: 0.1 + 0.2,
             episodes: 7,
             incidents: 3,
+            several: 2,
             troubles: [(CiId::new("a"), 2.0 / 3.0)].into(),
             names: [("Down".to_owned(), NameSeen { seen: 7, alone: 1.5, delay: 12.25 })].into(),
-            alerted: [(CiId::new("a"), CiSeen { incidents: 2, surprise: 0.7 })].into(),
-            fired: [(CiId::new("a"), [("Down".to_owned(), 2)].into())].into(),
+            alerted: [(CiId::new("a"), 2)].into(),
+            fired: [(CiId::new("a"), [("Down".to_owned(), Fired { incidents: 2, values: vec![0.7] })].into())].into(),
             fellows: [(CiId::new("a"), vec![fellow])].into(),
         }
     }
@@ -222,9 +227,9 @@ mod tests {
 
     #[test]
     fn another_version_is_refused() {
-        let text = String::from_utf8(encode(&learned())).expect("JSON").replace("\"version\":1", "\"version\":2");
+        let text = String::from_utf8(encode(&learned())).expect("JSON").replace("\"version\":2", "\"version\":3");
         let refused = decode(text.as_bytes()).expect_err("from the future");
-        assert_eq!(refused.to_string(), "the learned state has version 2; allowed: 1");
+        assert_eq!(refused.to_string(), "the learned state has version 3; allowed: 2");
         assert!(decode(b"{}").is_err());
     }
 }

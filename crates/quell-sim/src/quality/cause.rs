@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use quell_cmdb::Graph;
 use quell_domain::{CiId, Digest, Source, Timestamp, Topology};
-use quell_engine::Settings;
+use quell_engine::{STANDS_OUT, Settings};
 
 use super::baselines::{self, Rarity, Scores, Symptom};
 use super::files::{FolderFault, Map, Row, Table};
-use super::measure::{RankScore, ranking};
+use super::measure::{RankScore, ranking, sure};
 use super::replay::{Replay, body};
 
 /// Between two faults at least so much time passes, so that the one is over for quell when the next begins.
@@ -198,14 +198,17 @@ impl<'a> Stage<'a> {
 
     /// quell's: the service of an instance takes the place of the first of them.
     pub(super) fn score(&self, named: &'a [Vec<(CiId, f64)>]) -> RankScore {
-        self.score_all(named.iter().map(|causes| {
+        let scores = named.iter().map(|causes| {
             let mut scores = Scores::new();
             for (ci, score) in causes {
                 let best = scores.entry(self.fold(ci.as_str())).or_insert(f64::NEG_INFINITY);
                 *best = best.max(*score);
             }
             scores
-        }))
+        });
+        let roots = self.faults.iter().map(|fault| self.fold(&fault.root));
+        let sure = sure(&scores.clone().zip(roots).collect::<Vec<_>>(), STANDS_OUT);
+        RankScore { sure, ..self.score_all(scores) }
     }
 
     pub(super) fn baselines(&self) -> Vec<(&'static str, RankScore)> {

@@ -146,6 +146,9 @@ pub struct RankScore {
     pub faults: usize,
     /// Share of them whose root is among the first 1, 2, 3, 4, 5.
     pub at: [f64; 5],
+    /// Share of them whose first cause stands out, and share whose first cause stands out and is right; 0 for whoever
+    /// never says that nothing does.
+    pub sure: [f64; 2],
 }
 
 impl RankScore {
@@ -154,11 +157,16 @@ impl RankScore {
     pub fn with(self, other: RankScore) -> RankScore {
         let faults = self.faults + other.faults;
         let (mine, theirs) = (float(self.faults), float(other.faults));
-        let mut at = self.at;
-        for (at, other) in at.iter_mut().zip(other.at) {
-            *at = ratio(*at * mine + other * theirs, float(faults));
-        }
-        RankScore { faults, at }
+        let both = |a: f64, b: f64| ratio(a * mine + b * theirs, float(faults));
+        let at = std::array::from_fn(|k| both(self.at[k], other.at[k]));
+        let sure = std::array::from_fn(|k| both(self.sure[k], other.sure[k]));
+        RankScore { faults, at, sure }
+    }
+
+    /// Of those whose first cause stands out, the share that is right.
+    #[must_use]
+    pub fn right(&self) -> f64 {
+        ratio(self.sure[1], self.sure[0])
     }
 
     /// Mean of AC@1 to AC@5.
@@ -184,7 +192,17 @@ pub fn ranking<'a>(candidates: &BTreeSet<&str>, rankings: &[(BTreeMap<&'a str, f
             }
         }
     }
-    RankScore { faults: rankings.len(), at: at.map(|sum| ratio(sum, float(rankings.len()))) }
+    RankScore { faults: rankings.len(), at: at.map(|sum| ratio(sum, float(rankings.len()))), sure: [0.0; 2] }
+}
+
+/// How often the best belief of a ranking is at least `least`, and how often it is and belongs to the root, as shares
+/// of all rankings.
+#[must_use]
+pub fn sure(rankings: &[(BTreeMap<&str, f64>, &str)], least: f64) -> [f64; 2] {
+    let best = |scores: &BTreeMap<&str, f64>| scores.values().copied().fold(0.0, f64::max);
+    let stands: Vec<_> = rankings.iter().filter(|(scores, _)| best(scores) >= least).collect();
+    let right = stands.iter().filter(|(scores, root)| scores.get(root) == Some(&best(scores)));
+    [stands.len(), right.count()].map(|count| ratio(float(count), float(rankings.len())))
 }
 
 #[cfg(test)]
@@ -230,6 +248,15 @@ mod tests {
         lost[0].incident = None;
         assert_eq!(partition(&lost).missed, 1);
         assert!(partition(&lost).b3 < 1.0);
+    }
+
+    #[test]
+    fn who_stands_out_may_be_right() {
+        let scores = |pairs: &[(&'static str, f64)]| pairs.iter().copied().collect::<BTreeMap<_, _>>();
+        let right = (scores(&[("a", 0.6), ("b", 0.2)]), "a");
+        let wrong = (scores(&[("a", 0.5)]), "b");
+        let unsure = (scores(&[("a", 0.4), ("b", 0.4)]), "a");
+        assert_eq!(sure(&[right, wrong, unsure.clone(), unsure], 0.5), [0.5, 0.25]);
     }
 
     #[test]

@@ -35,6 +35,9 @@ struct Line {
     bar: Option<bars::Bar>,
 }
 
+/// Holds no figure to be beaten.
+const NOBODY: &str = "none";
+
 /// A measure's name, and how it is read off a score.
 type Measure<S> = (&'static str, fn(&S) -> f64);
 
@@ -82,7 +85,8 @@ fn cells(line: &Line) -> [String; 6] {
     };
     let mark = if met == Some(false) && line.bar.is_some_and(|bar| bar.how == How::AtMost) { " above" } else { mark };
     let measured = format!("{measured:.3}{mark}");
-    [set.clone(), task.clone(), (*measure).to_owned(), measured, bar, format!("{best:.3} ({holder})")]
+    let best = if *holder == NOBODY { "-".to_owned() } else { format!("{best:.3} ({holder})") };
+    [set.clone(), task.clone(), (*measure).to_owned(), measured, bar, best]
 }
 
 fn correlation(name: &str, found: &Correlation, lines: &mut Vec<Line>) {
@@ -103,7 +107,7 @@ fn correlation(name: &str, found: &Correlation, lines: &mut Vec<Line>) {
     for (task, score) in tasks {
         let shown = if task == "correlation" { &measures[..] } else { &measures[..2] };
         for (measure, of) in shown {
-            let baseline = best.map_or((0.0, "none"), |(name, score)| (of(score), *name));
+            let baseline = best.map_or((0.0, NOBODY), |(name, score)| (of(score), *name));
             let bar = bars::of(found.digest, task, measure);
             lines.push(Line { set: name.into(), task: task.into(), measure, measured: of(score), best: baseline, bar });
         }
@@ -143,9 +147,15 @@ fn ranked(
             task: task.into(),
             measure,
             measured: of(score),
-            best: best.unwrap_or((0.0, "none")),
+            best: best.unwrap_or((0.0, NOBODY)),
             bar: bars::of(digest, task, measure),
         });
+    }
+    let sure: [Measure<RankScore>; 2] =
+        [("stands out", |score| score.sure[0]), ("right of these", |score| score.right())];
+    for (measure, of) in sure {
+        let (set, task, measured, best) = (name.into(), task.into(), of(score), (0.0, NOBODY));
+        lines.push(Line { set, task, measure, measured, best, bar: None });
     }
 }
 
@@ -231,5 +241,7 @@ fn rank_json(name: &str, level: &str, score: &RankScore) -> Value {
         "ac5": five,
         "avg5": score.average(),
         "faults": score.faults,
+        "stands_out": score.sure[0],
+        "right_of_these": score.right(),
     })
 }
