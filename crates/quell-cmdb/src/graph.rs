@@ -153,6 +153,13 @@ impl Graph {
         })
     }
 
+    /// The CIs of which this one is an alternative: what it is a replica of, or what can do with another one in its
+    /// place.
+    pub fn wholes_of(&self, ix: CiIx) -> impl Iterator<Item = CiIx> {
+        let edges = self.dependents.neighbors_slice(ix.0).iter().zip(self.dependents.edges_slice(ix.0));
+        edges.filter(|(_, edge)| edge.tie != Tie::Hard).map(|(&whole, _)| CiIx(whole))
+    }
+
     /// The groups a tie belongs to; none for a hard one.
     pub(crate) fn groups_of<'a>(&'a self, tie: &'a Tie) -> &'a [u32] {
         match tie {

@@ -16,7 +16,43 @@ pub struct Reach {
     pub weight: f64,
 }
 
+/// What hangs on a CI over some hops.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Cone {
+    /// The sum over all that hangs on it, itself among them, of how strongly it does: the [`Reach::weight`] of the
+    /// nearest way, times the decay for each hop.
+    pub mass: f64,
+    /// How many CIs hang on it at each number of hops, itself at 0.
+    pub at: Vec<u32>,
+}
+
 impl Graph {
+    /// What hangs on a CI within `max_hops`; at most `limit` CIs are looked at.
+    #[must_use]
+    pub fn cone(&self, scratch: &mut Scratch, of: CiIx, max_hops: u32, limit: usize, decay: f64) -> Cone {
+        scratch.begin(self);
+        scratch.meet(of.0);
+        scratch.queue.push(Step { ci: of.0, hops: 0, via: of.0, weight: 1.0 });
+        let mut cone = Cone { mass: 0.0, at: vec![0; max_hops as usize + 1] };
+        let mut next = 0;
+        while let Some(&step) = scratch.queue.get(next) {
+            next += 1;
+            cone.mass += step.weight;
+            cone.at[step.hops as usize] += 1;
+            if step.hops == max_hops {
+                continue;
+            }
+            let neighbours = self.dependents.neighbors_slice(step.ci);
+            for (&dependent, edge) in neighbours.iter().zip(self.dependents.edges_slice(step.ci)) {
+                if scratch.queue.len() < limit && scratch.meet(dependent) {
+                    let weight = step.weight * decay * self.strength(edge.tie);
+                    scratch.queue.push(Step { ci: dependent, hops: step.hops + 1, via: step.ci, weight });
+                }
+            }
+        }
+        cone
+    }
+
     /// The CI itself and its dependencies within `max_hops`, nearest first; at most `limit` of them.
     pub fn dependencies_in(
         &self,
@@ -117,6 +153,14 @@ mod tests {
         assert_eq!(found.len(), 2);
         graph.dependencies_in(&mut Scratch::default(), ids(&graph, "a")[0], 9, 3, &mut found);
         assert_eq!(found.len(), 3);
+    }
+
+    #[test]
+    fn a_cone_weighs_dependents_by_their_ties_and_hops() {
+        let graph = graph("a>x b>x c>b d>x/pair d>e/pair");
+        let cone = graph.cone(&mut Scratch::default(), ids(&graph, "x")[0], 2, 100, 0.5);
+        assert_eq!(cone.at, [1, 3, 1]);
+        assert!((cone.mass - (1.0 + 0.5 + 0.5 + 0.25 + 0.25)).abs() < 1e-12, "{cone:?}");
     }
 
     #[test]
