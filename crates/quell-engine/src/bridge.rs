@@ -1,7 +1,7 @@
 //! Incidents that turn out to be one: a few alerts opened several before what they share had shown itself.
 //!
-//! When an incident is judged anew, small young incidents that share its likeliest cause are asked whether their alerts
-//! would join it if they came now. If they would, they are merged into it, as a revision.
+//! When a small young incident is judged anew, its alerts are asked where they would join if they came now. Where they
+//! would join another incident, it is merged into that, as a revision.
 //!
 //! Absent on purpose: the weighing (`correlate`) and the moving (`moving`).
 
@@ -12,7 +12,6 @@ use quell_domain::{Reason, Timestamp};
 
 use crate::correlate;
 use crate::engine::Engine;
-use crate::lifecycle::Live;
 use crate::moving::By;
 
 /// CIs of an incident that may still be merged into another.
@@ -21,46 +20,15 @@ const SMALL: usize = 8;
 /// An incident older than this stands for itself.
 const YOUNG: Duration = Duration::from_secs(900);
 
-/// Incidents that one look asks at most.
-const ASKED: usize = 32;
-
-/// CIs of an incident whose surroundings are looked at: fewer explain nothing but themselves.
-const LARGE: u32 = 3;
-
 /// The mean probability of its alerts that merges an incident into another.
 const SURE: f64 = 0.88;
 
 impl Engine {
-    /// Merges whatever turns out to belong to this incident, or this one into another.
+    /// Merges a small incident into the one that it turns out to belong to.
     pub(crate) fn bridge(&mut self, number: u64) {
-        if !self.open_incident(number) {
-            return;
-        }
-        let size = self.incidents[&number].cis.len();
-        if size <= SMALL
-            && let Some((into, mean)) = self.better_home(number, None)
-        {
+        if let Some((into, mean)) = self.better_home(number) {
             self.merge_into(into, number, mean);
-            return;
         }
-        // Worth another look only when it has grown by a good part.
-        let row = &mut self.live(number).row;
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        if size < LARGE || u64::from(size) * 4 < u64::from(row.looked_at) * 5 {
-            return;
-        }
-        row.looked_at = size;
-        for small in self.suspects.around(number, ASKED) {
-            if self.may_merge(small)
-                && let Some((into, mean)) = self.better_home(small, Some(number))
-            {
-                self.merge_into(into, small, mean);
-            }
-        }
-    }
-
-    fn open_incident(&self, number: u64) -> bool {
-        self.incidents.get(&number).is_some_and(Live::is_open)
     }
 
     fn may_merge(&self, number: u64) -> bool {
@@ -73,9 +41,9 @@ impl Engine {
         })
     }
 
-    /// The incident (`only` this one, if given) that the alerts of a small one would join if they came now, with how
+    /// The incident that the alerts of a small one would join if they came now, with how
     /// surely they would on average.
-    fn better_home(&mut self, number: u64, only: Option<u64>) -> Option<(u64, f64)> {
+    fn better_home(&mut self, number: u64) -> Option<(u64, f64)> {
         if !self.may_merge(number) {
             return None;
         }
@@ -102,11 +70,7 @@ impl Engine {
         let home = |(&home, &sum): (&u64, &f64)| {
             let other = self.incidents.get(&home)?;
             let larger = (other.cis.len(), std::cmp::Reverse(home)) > (size, std::cmp::Reverse(number));
-            let fits = home != number
-                && larger
-                && other.is_open()
-                && !other.row.held_apart
-                && only.is_none_or(|only| only == home);
+            let fits = home != number && larger && other.is_open() && !other.row.held_apart;
             (fits && sum / count >= SURE && other.row.merged_into.is_none()).then_some((home, sum / count))
         };
         homes.iter().filter_map(home).reduce(|kept, other| if other.1 > kept.1 { other } else { kept })

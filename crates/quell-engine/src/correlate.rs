@@ -103,7 +103,7 @@ fn explain(graph: &Graph, shared: &Shared) -> Reason {
             )
             .text("other", name(ci));
         }
-        Place::Part(_) => {
+        Place::Kin(_) | Place::Part(_) => {
             return Reason::new(
                 "same_part",
                 "in the same part of the estate as {other}, alerting {apart_seconds} s before ({cis} CIs)",

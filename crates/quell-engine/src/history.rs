@@ -85,11 +85,17 @@ impl History {
     }
 
     /// Seconds that were learned from, and how many troubles of its own a CI has a second on average.
-    fn mean(&self, background: Duration) -> (f64, f64) {
+    pub(crate) fn mean(&self, background: Duration) -> (f64, f64) {
         let setting = 1.0 / background.as_secs_f64().max(1e-6);
         let seconds = self.learned.seconds;
         // Without a graph there is no CI to ask for.
         (seconds, (self.all + PRIOR) / (seconds * self.cis.max(1.0) + PRIOR / setting))
+    }
+
+    /// The share of the alerts that the CMDB knows no CI for.
+    pub(crate) fn unknown(&self) -> f64 {
+        let count = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        count(self.learned.unbound) / count(self.learned.episodes).max(1.0)
     }
 
     /// How many times likelier an alert of this name comes by chance than any alert does.

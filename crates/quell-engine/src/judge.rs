@@ -35,6 +35,7 @@ impl Engine {
         }
         live.row.review_at = None;
         self.bridge(number);
+        self.revise(number);
         let Some(live) = self.incidents.get_mut(&number).filter(|live| live.row.merged_into.is_none()) else { return };
         let (priority, cause) = (live.row.priority, live.row.causes.first().map(|cause| cause.ci.clone()));
         self.touch_incident(number);

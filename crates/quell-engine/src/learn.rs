@@ -79,6 +79,8 @@ pub struct Learned {
     pub seconds: f64,
     /// Episodes.
     pub episodes: u64,
+    /// Of them, those that are bound to no CI.
+    pub unbound: u64,
     /// Incidents that they were in and that are over.
     pub incidents: u64,
     /// Of them, those in which several CIs alerted: what is usual in one alert's incident is not in a storm's.
@@ -132,6 +134,7 @@ impl Learned {
         let mut learned = Learned {
             seconds: last.at.since(first.at).as_secs_f64(),
             episodes: heard.len() as u64,
+            unbound: heard.iter().filter(|heard| heard.ci.is_none()).count() as u64,
             ..Learned::default()
         };
         learned.count(graph, &heard, &company(graph, max_hops, &heard));

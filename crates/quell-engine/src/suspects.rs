@@ -12,13 +12,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
-use quell_cmdb::{CiIx, Graph, Parts, Reach, Scratch};
+use quell_cmdb::{CiIx, Cone, Graph, Kin, Parts, Reach, Scratch};
 use quell_domain::Timestamp;
 
 use crate::pulse::Pulse;
 
 /// How much of a suspicion is left after one more relationship. A cause one hop away is likelier than one two hops away.
 const DECAY: f64 = 0.85;
+
+/// How strongly a replica hangs on what it is a replica of: they share what was deployed.
+pub(crate) const WHOLE: f64 = 0.85;
+
+/// How strongly CIs with names that begin alike hang on what they have in common, whatever it is.
+pub(crate) const KIN: f64 = 0.5;
 
 /// How strongly a CI hangs on its part of the estate.
 const PART: f64 = 0.85;
@@ -28,6 +34,9 @@ const ENDED: f64 = 0.05;
 
 /// Dependents beyond which counting more of them changes nothing worth its cost.
 const FAN_LIMIT: usize = 2048;
+
+/// CIs that are counted of what hangs on one.
+const CONE_LIMIT: usize = 16_384;
 
 /// An incident is looked at through a shared dependency when at least one in so many of its dependents alert. Below
 /// that the dependency cannot join anything to it, and a hub would have every incident looked at.
@@ -41,6 +50,8 @@ const LISTS: usize = 65_536;
 pub(crate) enum Place {
     /// A CI.
     Ci(CiIx),
+    /// Something that CIs with names that begin alike have in common; nothing claims it.
+    Kin(u32),
     /// Something in this part of the estate.
     Part(u32),
     /// Whatever makes this CI and another alert together, as history shows; nothing claims it.
@@ -139,8 +150,10 @@ pub(crate) struct Suspects {
     claims: HashMap<Place, Claims, BuildHasherDefault<DefaultHasher>>,
     sums: HashMap<u64, Sum, BuildHasherDefault<DefaultHasher>>,
     fan_in: HashMap<CiIx, u32, BuildHasherDefault<DefaultHasher>>,
+    cones: HashMap<(CiIx, u32), Arc<Cone>, BuildHasherDefault<DefaultHasher>>,
     lists: HashMap<CiIx, Arc<[Suspect]>, BuildHasherDefault<DefaultHasher>>,
     parts: Option<Parts>,
+    kin: Option<Kin>,
     scratch: Scratch,
     reach: Vec<Reach>,
 }
@@ -174,9 +187,13 @@ impl Suspects {
         let strength = |reach: &Reach| reach.weight * DECAY.powi(reach.hops.cast_signed());
         let suspect =
             |reach: &Reach| Suspect { place: Place::Ci(reach.ci), hops: reach.hops, strength: strength(reach) };
+        let mut wholes = graph.wholes_of(ci);
+        let whole = wholes.next().filter(|_| wholes.next().is_none());
+        let whole = whole.filter(|whole| self.reach.iter().all(|reach| reach.ci != *whole));
+        let whole = whole.map(|ci| Suspect { place: Place::Ci(ci), hops: 1, strength: WHOLE });
         let part = self.parts.get_or_insert_with(|| Parts::new(graph)).of(ci);
         let part = part.map(|(part, _)| Suspect { place: Place::Part(part), hops: max_hops + 1, strength: PART });
-        let list: Arc<[Suspect]> = self.reach.iter().map(suspect).chain(part).collect();
+        let list: Arc<[Suspect]> = self.reach.iter().map(suspect).chain(whole).chain(part).collect();
         self.lists.insert(ci, Arc::clone(&list));
         list
     }
@@ -192,11 +209,47 @@ impl Suspects {
         counted
     }
 
+    /// What hangs on a CI, and what it consists of.
+    pub(crate) fn cone(&mut self, graph: &Graph, ci: CiIx, max_hops: u32) -> Arc<Cone> {
+        if let Some(cone) = self.cones.get(&(ci, max_hops)) {
+            return Arc::clone(cone);
+        }
+        if self.cones.len() >= LISTS {
+            self.cones.clear();
+        }
+        let mut cone = graph.cone(&mut self.scratch, ci, max_hops, CONE_LIMIT, DECAY);
+        let parts = graph.alternatives_of(ci).filter(|(part, _)| graph.wholes_of(*part).count() == 1).count();
+        cone.mass += WHOLE * f64::from(u32::try_from(parts).unwrap_or(u32::MAX));
+        let cone = Arc::new(cone);
+        self.cones.insert((ci, max_hops), Arc::clone(&cone));
+        cone
+    }
+
+    /// The sum over all that hangs on a place of how strongly it does.
+    pub(crate) fn mass(&mut self, graph: &Graph, place: Place, max_hops: u32) -> f64 {
+        match place {
+            Place::Ci(ci) => self.cone(graph, ci, max_hops).mass,
+            Place::Part(_) => PART * (f64::from(self.fan(graph, place, max_hops)) + 1.0),
+            Place::Kin(_) | Place::Fellow(_) => f64::from(self.fan(graph, place, max_hops)).max(1.0),
+        }
+    }
+
+    /// The group of CIs whose names begin like this one.
+    pub(crate) fn kin(&mut self, graph: &Graph) -> &Kin {
+        self.kin.get_or_insert_with(|| Kin::new(graph))
+    }
+
+    /// The last incidents with a claim on a place, at most `limit` of them.
+    pub(crate) fn claimants(&self, place: Place, limit: usize) -> impl Iterator<Item = u64> {
+        self.claims.get(&place).into_iter().flat_map(move |claims| claims.all.keys().rev().take(limit).copied())
+    }
+
     /// How many CIs beside one hang on a place.
     pub(crate) fn fan(&mut self, graph: &Graph, place: Place, max_hops: u32) -> u32 {
         match place {
             Place::Ci(ci) => self.fan_in(graph, ci, max_hops),
             Place::Fellow(_) => 0,
+            Place::Kin(group) => u32::try_from(self.kin(graph).members(group).len()).unwrap_or(u32::MAX),
             Place::Part(part) => self.parts.get_or_insert_with(|| Parts::new(graph)).size(part).saturating_sub(1),
         }
     }
@@ -267,13 +320,6 @@ impl Suspects {
         }
     }
 
-    /// The last incidents that claim what an incident's likeliest suspect is, at most `limit` of them.
-    pub(crate) fn around(&self, incident: u64, limit: usize) -> Vec<u64> {
-        let likeliest = self.sums.get(&incident).and_then(|sum| sum.likeliest);
-        let Some(claims) = likeliest.and_then(|place| self.claims.get(&place)) else { return Vec::new() };
-        claims.all.keys().rev().filter(|&&other| other != incident).take(limit).copied().collect()
-    }
-
     /// The incidents that suspect a CI, by number.
     pub(crate) fn claimed_by(&self, ci: CiIx) -> Vec<u64> {
         self.claims.get(&Place::Ci(ci)).map(|claims| claims.all.keys().copied().collect()).unwrap_or_default()
@@ -284,8 +330,10 @@ impl Suspects {
         self.claims.clear();
         self.sums.clear();
         self.fan_in.clear();
+        self.cones.clear();
         self.lists.clear();
         self.parts = None;
+        self.kin = None;
     }
 
     /// Has every claim looked at again: what was too faint for the chance that was known may not be any more.

@@ -17,6 +17,8 @@ struct LearnedText {
     version: u32,
     seconds: f64,
     episodes: u64,
+    /// Of them, those bound to no CI.
+    unbound: u64,
     incidents: u64,
     /// Of them, those of several CIs.
     several: u64,
@@ -30,14 +32,20 @@ struct LearnedText {
     fellows: BTreeMap<String, Vec<(String, f64)>>,
 }
 
+/// What every version says first.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
 /// Why bytes are no learned state.
 #[derive(Debug, thiserror::Error)]
 pub enum LearnedError {
     /// They are not of the shape.
     #[error("the learned state cannot be read")]
     Shape(#[source] serde_json::Error),
-    /// They are of another version.
-    #[error("the learned state has version {found}; allowed: {VERSION}")]
+    /// They are of a newer version.
+    #[error("the learned state has version {found}; allowed: up to {VERSION}")]
     Version {
         /// What was found.
         found: u32,
@@ -47,7 +55,7 @@ pub enum LearnedError {
 /// Writes it.
 #[must_use]
 pub fn encode(learned: &Learned) -> Vec<u8> {
-    let Learned { seconds, episodes, incidents, several, troubles, names, alerted, fired, fellows } = learned;
+    let Learned { seconds, episodes, unbound, incidents, several, troubles, names, alerted, fired, fellows } = learned;
     let text = |ci: &CiId| ci.as_str().to_owned();
     let name = |(name, seen): (&String, &NameSeen)| {
         let NameSeen { seen, alone, delay } = *seen;
@@ -59,6 +67,7 @@ pub fn encode(learned: &Learned) -> Vec<u8> {
         version: VERSION,
         seconds: *seconds,
         episodes: *episodes,
+        unbound: *unbound,
         incidents: *incidents,
         several: *several,
         troubles: troubles.iter().map(|(ci, count)| (text(ci), *count)).collect(),
@@ -72,19 +81,37 @@ pub fn encode(learned: &Learned) -> Vec<u8> {
 
 /// Reads it back, bit for bit.
 ///
+/// What an older version of quell learned counts as nothing: it is soon learned anew.
+///
 /// # Errors
-/// When the bytes are of another shape or version.
+/// When the bytes are of another shape or of a newer version.
 pub fn decode(bytes: &[u8]) -> Result<Learned, LearnedError> {
-    let text: LearnedText = serde_json::from_slice(bytes).map_err(LearnedError::Shape)?;
-    let LearnedText { version, seconds, episodes, incidents, several, troubles, names, alerted, fired, fellows } = text;
-    if version != VERSION {
-        return Err(LearnedError::Version { found: version });
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(LearnedError::Shape)?;
+    match version {
+        VERSION => {}
+        older if older < VERSION => return Ok(Learned::default()),
+        found => return Err(LearnedError::Version { found }),
     }
+    let text: LearnedText = serde_json::from_slice(bytes).map_err(LearnedError::Shape)?;
+    let LearnedText {
+        version: _,
+        seconds,
+        episodes,
+        unbound,
+        incidents,
+        several,
+        troubles,
+        names,
+        alerted,
+        fired,
+        fellows,
+    } = text;
     let fellow = |(ci, share): (String, f64)| Fellow { ci: CiId::new(&ci), share };
     let fire = |(name, (incidents, values))| (name, Fired { incidents, values });
     Ok(Learned {
         seconds,
         episodes,
+        unbound,
         incidents,
         several,
         troubles: troubles.into_iter().map(|(ci, count)| (CiId::new(&ci), count)).collect(),
@@ -102,6 +129,7 @@ pub fn decode(bytes: &[u8]) -> Result<Learned, LearnedError> {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct LearnedJson {
     episodes: u64,
+    unbound: u64,
     incidents: u64,
     seconds: f64,
     names: Part<NameJson>,
@@ -143,7 +171,8 @@ struct FellowJson {
 /// with most troubles of their own, and the CIs that most surely fail together.
 #[must_use]
 pub fn shown(learned: &Learned, most: usize) -> LearnedJson {
-    let Learned { seconds, episodes, incidents, several: _, troubles, names, alerted, fired: _, fellows } = learned;
+    let Learned { seconds, episodes, unbound, incidents, several: _, troubles, names, alerted, fired: _, fellows } =
+        learned;
     let name = |(name, seen): &(&String, &NameSeen)| {
         let NameSeen { seen, alone, delay } = **seen;
         let count = f64::from(u32::try_from(seen).unwrap_or(u32::MAX)).max(1.0);
@@ -160,6 +189,7 @@ pub fn shown(learned: &Learned, most: usize) -> LearnedJson {
     };
     LearnedJson {
         episodes: *episodes,
+        unbound: *unbound,
         incidents: *incidents,
         seconds: *seconds,
         names: part(names, |(_, seen)| seen.alone, most, name),
@@ -195,6 +225,7 @@ mod tests {
         Learned {
             seconds: 0.1 + 0.2,
             episodes: 7,
+            unbound: 1,
             incidents: 3,
             several: 2,
             troubles: [(CiId::new("a"), 2.0 / 3.0)].into(),
@@ -226,10 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_refused() {
+    fn a_newer_version_is_refused_and_an_older_one_counts_as_nothing() {
         let text = String::from_utf8(encode(&learned())).expect("JSON").replace("\"version\":2", "\"version\":3");
         let refused = decode(text.as_bytes()).expect_err("from the future");
-        assert_eq!(refused.to_string(), "the learned state has version 3; allowed: 2");
+        assert_eq!(refused.to_string(), "the learned state has version 3; allowed: up to 2");
         assert!(decode(b"{}").is_err());
+        let old = br#"{"version": 1, "seconds": 1.0, "whatever": "it had"}"#;
+        assert_eq!(decode(old).expect("an older version"), Learned::default());
     }
 }

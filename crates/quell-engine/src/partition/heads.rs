@@ -1,0 +1,90 @@
+//! Troubles that are one: they strike at about the same time in places that hang on one place, and that place explains
+//! their number better than chance does.
+//!
+//! Absent on purpose: alerts; only where and when troubles struck counts here.
+
+use super::{COST_ABOVE, NEAR, Search, TROUBLE};
+
+/// Troubles that a place gathers: how much better it explains them than chance, and each with how likely it is then.
+struct Gathered {
+    gain: f64,
+    place: u32,
+    taken: Vec<(u32, f64)>,
+}
+
+impl Search<'_> {
+    /// Which troubles are one, seen in several places.
+    pub(super) fn heads(&self, above: &[Vec<(u32, f64)>]) -> Vec<(u32, u32)> {
+        let mut heads: Vec<(u32, u32)> = (0..).zip(&self.troubles).map(|(at, trouble)| (at, trouble.place)).collect();
+        let mut value: Vec<f64> = self.rarity();
+        let mut free = vec![true; self.troubles.len()];
+        let mut below: Vec<Vec<(u32, f64)>> = vec![Vec::new(); above.len()];
+        for (at, trouble) in (0..).zip(&self.troubles) {
+            for &(place, share) in &above[trouble.place as usize] {
+                below[place as usize].push((at, share));
+            }
+        }
+        loop {
+            let mut best: Option<Gathered> = None;
+            for (place, below) in (0..).zip(&below) {
+                for &(first, _) in below.iter().filter(|_| below.len() > 1) {
+                    let onset = self.troubles[first as usize].onset;
+                    let Some((gain, taken)) = self.gathered(below, onset, &value, &free) else { continue };
+                    if gain > 0.0 && best.as_ref().is_none_or(|known| gain > known.gain) {
+                        best = Some(Gathered { gain, place, taken });
+                    }
+                }
+            }
+            let Some(Gathered { place, taken, .. }) = best else { return heads };
+            let head = taken.iter().map(|&(at, _)| at).min().unwrap_or(0);
+            for (at, worth) in taken {
+                heads[at as usize] = (head, place);
+                value[at as usize] = worth;
+                free[at as usize] = false;
+            }
+        }
+    }
+
+    /// How rare each trouble is by chance, as a logarithm: as its alerts are on average, and rarer.
+    fn rarity(&self) -> Vec<f64> {
+        let mut sums = vec![(0.0, 0.0); self.troubles.len()];
+        for (sight, of) in self.sights.iter().zip(&self.of) {
+            if let Some(of) = *of {
+                let (sum, count) = &mut sums[of as usize];
+                *sum += sight.chance;
+                *count += 1.0;
+            }
+        }
+        sums.into_iter().map(|(sum, count): (f64, f64)| sum / count.max(1.0) + TROUBLE.ln()).collect()
+    }
+
+    fn gathered(
+        &self,
+        below: &[(u32, f64)],
+        onset: f64,
+        value: &[f64],
+        free: &[bool],
+    ) -> Option<(f64, Vec<(u32, f64)>)> {
+        let mut count = below.len() as f64;
+        let mut taken = Vec::new();
+        let mut gain = 0.0;
+        for _ in 0..3 {
+            taken.clear();
+            gain = 0.0;
+            for &(at, share) in below.iter().filter(|(at, _)| free[*at as usize]) {
+                let apart = (self.troubles[at as usize].onset - onset).abs();
+                let worth = count.ln() + share - apart / NEAR - NEAR.ln();
+                let more = worth - 1.0 - value[at as usize];
+                if more > 0.0 {
+                    gain += more;
+                    taken.push((at, worth));
+                }
+            }
+            if taken.len() < 2 {
+                return None;
+            }
+            count = taken.len() as f64;
+        }
+        Some((gain - COST_ABOVE, taken))
+    }
+}

@@ -1,0 +1,107 @@
+//! What explains a few alerts best, written as text.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// Alerts as `ci@seconds`, places as `place: ci ci …` (each hangs on it alike), and troubles as the alerts that they
+/// explain; chance is once a day for each CI.
+#[track_caller]
+fn check(places: &[&str], alerts: &str, expected: &[&str]) {
+    let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut number = |name| {
+        let next = numbers.len() as u32;
+        *numbers.entry(name).or_insert(next)
+    };
+    let cones: Vec<(&str, Vec<&str>)> = places
+        .iter()
+        .map(|text| text.split_once(": ").expect("place: cis"))
+        .map(|(p, c)| (p, c.split(' ').collect()))
+        .collect();
+    let mut sights: Vec<Sight> = Vec::new();
+    for word in alerts.split(' ') {
+        let (ci, at) = word.split_once('@').expect("ci@seconds");
+        let behind = |(place, (_, cone)): (u32, &(&str, Vec<&str>))| {
+            cone.contains(&ci).then(|| (place, -(cone.len() as f64).ln()))
+        };
+        let places = (0..).zip(&cones).filter_map(behind).collect();
+        let (ci, chance) = (number(ci), (1.0 / 86_400.0_f64).ln());
+        sights.push(Sight { at: at.parse().expect("seconds"), ci, kind: ci, chance, stray: f64::NEG_INFINITY, places });
+    }
+    let above = |(_, cone): &(&str, Vec<&str>)| {
+        let on = |(other, (name, all)): (u32, &(&str, Vec<&str>))| {
+            (name.starts_with('^') && cone.iter().all(|ci| all.contains(ci))).then(|| (other, (1.0 / 8.0_f64).ln()))
+        };
+        (0..).zip(&cones).filter_map(on).collect()
+    };
+    let above: Vec<Vec<(u32, f64)>> = cones.iter().map(above).collect();
+    let found = partition(&sights, &above);
+    let mut troubles: BTreeMap<(u32, u32), Vec<&str>> = BTreeMap::new();
+    for (word, of) in alerts.split(' ').zip(&found.of) {
+        if let Some(of) = of {
+            troubles.entry(found.heads[*of as usize]).or_default().push(word);
+        }
+    }
+    let shown: Vec<String> = troubles
+        .into_iter()
+        .map(|((_, place), alerts)| format!("{}: {}", cones[place as usize].0, alerts.join(" ")))
+        .collect();
+    assert_eq!(shown, expected, "{alerts}");
+}
+
+#[test]
+fn alerts_on_what_hangs_on_one_place_are_one_trouble() {
+    check(&["sw: a b c d", "net: a b c d e f g h"], "a@0 c@20 b@30", &["sw: a@0 c@20 b@30"]);
+}
+
+#[test]
+fn two_places_at_the_same_time_are_two_troubles() {
+    let net =
+        "net: a b c d e f g h i j k l m n o p q r s t u v w x y z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20";
+    let alerts = "a@0 k@5 b@10 l@15 c@20 m@25 d@30 n@35 e@40 o@45 f@50 p@55 g@60 q@65";
+    let expected = ["sw2: k@5 l@15 m@25 n@35 o@45 p@55 q@65", "sw1: a@0 b@10 c@20 d@30 e@40 f@50 g@60"];
+    check(&["sw1: a b c d e f g", "sw2: k l m n o p q", net], alerts, &expected);
+}
+
+#[test]
+fn what_comes_by_chance_is_left_alone() {
+    check(&["sw: a b c d", "net: a b c d e f g h i j k l"], "a@0 h@9000 c@20000", &[]);
+}
+
+#[test]
+fn the_same_alerts_again_are_another_trouble() {
+    let alerts = "a@0 b@5 c@10 d@20 e@25 f@30 a@600 b@605 c@610 d@615 e@620 f@630";
+    let (first, second) = ("sw: a@0 b@5 c@10 d@20 e@25 f@30", "sw: a@600 b@605 c@610 d@615 e@620 f@630");
+    check(&["sw: a b c d e f"], alerts, &[first, second]);
+}
+
+#[test]
+fn troubles_behind_which_one_place_stands_are_one() {
+    let places = [
+        "sw1: a b c",
+        "sw2: d e f",
+        "sw3: g h i",
+        "^zone: a b c d e f g h i j k l m n o p q r s t u v w x y z 1 2 3 4 5 6 7 8 9",
+    ];
+    let alerts = "a@0 b@2 c@4 d@6 e@8 f@10 g@12 h@14 i@16";
+    check(&places, alerts, &["^zone: a@0 b@2 c@4 d@6 e@8 f@10 g@12 h@14 i@16"]);
+    let apart = "a@0 b@2 c@4 d@2000 e@2002 f@2004";
+    check(&places, apart, &["sw1: a@0 b@2 c@4", "sw2: d@2000 e@2002 f@2004"]);
+}
+
+#[test]
+fn what_nothing_ties_goes_to_the_liveliest_trouble() {
+    let sight = |at, ci, places: &[(u32, f64)], stray: f64| Sight {
+        at,
+        ci,
+        kind: ci,
+        chance: (1.0 / 86_400.0_f64).ln(),
+        stray: stray.ln(),
+        places: places.to_vec(),
+    };
+    let quarter = [(0, 0.25_f64.ln())];
+    let tied = |at, ci| sight(at, ci, &quarter, 0.0);
+    let sights = |stray| [tied(0.0, 0), tied(3.0, 1), tied(6.0, 2), sight(9.0, 3, &[], stray)];
+    assert_eq!(partition(&sights(0.05), &[Vec::new()]).of, [Some(0); 4]);
+    assert_eq!(partition(&sights(0.0), &[Vec::new()]).of, [Some(0), Some(0), Some(0), None]);
+}

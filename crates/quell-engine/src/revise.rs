@@ -1,0 +1,389 @@
+//! Revision: alerts that came one by one are looked at again together.
+//!
+//! On arrival an alert is put where it fits best by what is known then. When an incident has grown by a good part, its
+//! alerts and those of the incidents around it are explained anew by `partition`: what one trouble explains is put into
+//! one incident, what two explain is split, and an alert goes where it belongs better. Every move is a recorded revision
+//! with its reason, and can be taken back. What people put together or apart, and what rules did, stays as it is.
+//!
+//! Absent on purpose: what explains best (`partition`), and the moving itself (`moving`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use quell_cmdb::CiIx;
+use quell_domain::{AlertId, CiId, Fingerprint, Reason};
+
+use crate::alerts::Slot;
+use crate::engine::Engine;
+use crate::moving::By;
+use crate::partition::{Found, Sight, partition};
+use crate::suspects::{KIN, Place, Suspect, WHOLE};
+
+/// CIs of an incident whose surroundings are looked at: fewer explain nothing but themselves.
+const LEAST: u32 = 3;
+
+/// Places behind an incident through which others are found.
+const PLACES: usize = 16;
+
+/// Incidents looked at together.
+const INCIDENTS: usize = 48;
+
+/// Incidents found through one place: the latest.
+const CLAIMANTS: usize = 24;
+
+/// Alerts looked at together: the latest.
+const ALERTS: usize = 2048;
+
+/// Labels whose words are looked at.
+const WORDS: usize = 16;
+
+/// The latest incidents that may hold alerts without a known tie.
+const LATEST: usize = 128;
+
+/// How far back they may have begun.
+const BACK: Duration = Duration::from_secs(1800);
+
+/// The share of the troubles that strike a place which come from itself.
+const OWN: f64 = 0.2;
+
+/// How much rarer they come over one more relationship.
+const HOP: f64 = 0.5;
+
+/// Alerts of one name on one CI in one incident: they go together.
+struct Unit {
+    incident: u64,
+    slots: Vec<Slot>,
+}
+
+/// What an alert is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Thing {
+    Ci(CiIx),
+    /// Nobody knows; only the same alert is about the same.
+    Unbound(Fingerprint),
+}
+
+/// Numbers for places, in the order in which they are met.
+#[derive(Default)]
+struct Places {
+    of: BTreeMap<Place, u32>,
+    all: Vec<Place>,
+}
+
+impl Places {
+    fn number(&mut self, place: Place) -> u32 {
+        let next = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        *self.of.entry(place).or_insert_with(|| {
+            self.all.push(place);
+            next
+        })
+    }
+}
+
+impl Engine {
+    /// Looks again at an incident and what is around it, if it has grown by a good part since it was last looked at.
+    pub(crate) fn revise(&mut self, number: u64) {
+        if !self.revisable(number) {
+            return;
+        }
+        let live = self.live(number);
+        let size = u32::try_from(live.cis.len()).unwrap_or(u32::MAX);
+        if size < LEAST || u64::from(size) * 10 < u64::from(live.row.looked_at) * 11 {
+            return;
+        }
+        live.row.looked_at = size;
+        let around = self.around(number);
+        let units = self.units(&around);
+        let (sights, mut places) = self.sights(&units);
+        let above = self.above(&mut places);
+        let found = partition(&sights, &above);
+        self.act_on(&units, &places, &found);
+    }
+
+    /// True when quell may move alerts to and from an incident by itself.
+    fn revisable(&self, number: u64) -> bool {
+        self.incidents.get(&number).is_some_and(|live| {
+            live.takes_alerts() && !live.row.held_apart && live.row.acts.iter().all(|act| act.command.is_none())
+        })
+    }
+
+    /// The incident, and those that hang on the same places.
+    fn around(&mut self, number: u64) -> BTreeSet<u64> {
+        let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
+        let mut counts: BTreeMap<Place, f64> = BTreeMap::new();
+        for ci in self.incidents[&number].cis.keys().take(ALERTS).copied().collect::<Vec<_>>() {
+            for suspect in self.suspects.of(&self.graph, ci, max_hops, limit).iter() {
+                *counts.entry(suspect.place).or_default() += suspect.strength;
+            }
+        }
+        let mut weighed: Vec<(f64, Place)> = Vec::with_capacity(counts.len());
+        for (place, count) in counts {
+            let mass = self.suspects.mass(&self.graph, place, max_hops);
+            weighed.push((count * (count / mass).min(1.0), place));
+        }
+        weighed.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut around = BTreeSet::from([number]);
+        for (_, place) in weighed.into_iter().take(PLACES) {
+            for other in self.suspects.claimants(place, CLAIMANTS) {
+                if around.len() < INCIDENTS && self.revisable(other) {
+                    around.insert(other);
+                }
+            }
+        }
+        // What the CMDB does not know is found by time alone.
+        let oldest = self.incidents[&number].row.opened_at - BACK;
+        let latest: Vec<u64> = self
+            .incidents
+            .iter()
+            .rev()
+            .take(LATEST)
+            .filter(|(_, live)| {
+                live.row.opened_at >= oldest
+                    && (live.cis.is_empty() || self.history.unknown() > 0.0 && live.cis.len() < 2)
+            })
+            .map(|(&number, _)| number)
+            .collect();
+        around.extend(latest.into_iter().filter(|&other| self.revisable(other)));
+        around
+    }
+
+    /// The alerts of these incidents, in the order in which they began.
+    fn units(&self, incidents: &BTreeSet<u64>) -> Vec<Unit> {
+        let members = incidents
+            .iter()
+            .filter_map(|number| self.incidents.get(number))
+            .flat_map(|live| live.members.values().map(|&slot| (live.row.id.number, slot)));
+        let mut all: Vec<(u64, Slot)> = members
+            .filter(|&(_, slot)| {
+                let entry = self.alerts.get(slot);
+                !entry.matched.apart && entry.matched.correlate.is_none()
+            })
+            .collect();
+        all.sort_by_key(|&(_, slot)| {
+            let entry = self.alerts.get(slot);
+            (entry.began_at, entry.id)
+        });
+        let Some(newest) = all.last().map(|&(_, slot)| self.alerts.get(slot).began_at) else { return Vec::new() };
+        let mut units: Vec<Unit> = Vec::new();
+        let mut known: BTreeMap<(u64, CiIx, &str), usize> = BTreeMap::new();
+        for (incident, slot) in all {
+            let entry = self.alerts.get(slot);
+            if newest.since(entry.began_at) > BACK {
+                continue;
+            }
+            let before =
+                entry.ci.and_then(|ci| known.insert((incident, ci, entry.name()), units.len()).map(|at| (ci, at)));
+            match before {
+                Some((ci, at)) => {
+                    known.insert((incident, ci, entry.name()), at);
+                    units[at].slots.push(slot);
+                }
+                None => units.push(Unit { incident, slots: vec![slot] }),
+            }
+        }
+        units.drain(..units.len().saturating_sub(ALERTS));
+        units
+    }
+
+    fn sights(&mut self, units: &[Unit]) -> (Vec<Sight>, Places) {
+        let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
+        let background = self.settings.correlation.background;
+        let mut shared: BTreeMap<Place, u32> = BTreeMap::new();
+        let cis: Vec<Option<CiIx>> = units.iter().map(|unit| self.alerts.get(unit.slots[0]).ci).collect();
+        let unknown = self.history.unknown();
+        for ci in cis.iter().flatten().copied() {
+            for suspect in self.suspects.of(&self.graph, ci, max_hops, limit).iter() {
+                *shared.entry(suspect.place).or_default() += 1;
+            }
+        }
+        let first = units.first().map(|unit| self.alerts.get(unit.slots[0]).began_at).unwrap_or_default();
+        let mut places = Places::default();
+        let mut numbers: BTreeMap<Thing, u32> = BTreeMap::new();
+        let mut kinds: BTreeMap<(Thing, String), u32> = BTreeMap::new();
+        let mut sights = Vec::with_capacity(units.len());
+        for (unit, &ci) in units.iter().zip(&cis) {
+            let mut behind = Vec::new();
+            let suspects = match ci {
+                Some(ci) => self.suspects.of(&self.graph, ci, max_hops, limit),
+                None => self.words(unit.slots[0]).into(),
+            };
+            for suspect in suspects.iter() {
+                let place = suspect.place;
+                if shared.get(&place).is_some_and(|&count| count > 1) || ci.is_none() {
+                    let mass = self.suspects.mass(&self.graph, place, max_hops);
+                    behind.push((places.number(place), (suspect.strength / mass).ln()));
+                }
+            }
+            let entry = self.alerts.get(unit.slots[0]);
+            let chance = match ci {
+                Some(ci) => self.history.chance(ci, background),
+                None => self.history.mean(background).1,
+            } * self.history.alone(entry.name());
+            let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+            let kind = u32::try_from(kinds.len()).unwrap_or(u32::MAX);
+            let all = f64::from(u32::try_from(self.graph.len()).unwrap_or(u32::MAX)).max(1.0);
+            // What the CMDB does not know may hang on anything; of what it knows a tie may be missing as often.
+            let stray = if ci.is_none() { 1.0 } else { unknown } / all;
+            let key = match ci {
+                Some(ci) => Thing::Ci(ci),
+                None => Thing::Unbound(entry.fingerprint),
+            };
+            sights.push(Sight {
+                at: entry.began_at.since(first).as_secs_f64(),
+                ci: *numbers.entry(key).or_insert(next),
+                kind: *kinds.entry((key, entry.name().to_owned())).or_insert(kind),
+                chance: chance.ln(),
+                stray: stray.ln(),
+                places: behind,
+            });
+        }
+        (sights, places)
+    }
+
+    /// What an alert without a CI may hang on, by the words of its labels: what it would be a replica of, and whatever
+    /// those have in common that are named alike.
+    fn words(&mut self, slot: Slot) -> Vec<Suspect> {
+        let mut found: Vec<Suspect> = Vec::new();
+        let labels = self.alerts.get(slot).labels.clone();
+        for (name, value) in labels.as_ref().iter().take(WORDS) {
+            if name == "alertname" || name == "severity" {
+                continue;
+            }
+            let host = value.split(['.', ':']).next().unwrap_or_default();
+            let word = if host.bytes().all(|byte| byte.is_ascii_digit()) { value } else { host };
+            let Some(stem) = quell_cmdb::stem(word) else { continue };
+            let whole = self.graph.find(&CiId::new(stem)).map(Place::Ci);
+            found.extend(whole.map(|place| Suspect { place, hops: 1, strength: WHOLE }));
+            let kin = self.suspects.kin(&self.graph);
+            let members = kin.of_name(word).map(|group| kin.members(group)).unwrap_or_default();
+            let members: Vec<CiIx> = members.iter().take(WORDS).copied().collect();
+            found.extend(self.common(&members));
+        }
+        found.sort_by(|a, b| a.place.cmp(&b.place).then(b.strength.total_cmp(&a.strength)));
+        found.dedup_by_key(|suspect| suspect.place);
+        found
+    }
+
+    /// What most of these CIs hang on: one more of their kind hangs on it as well, as far as that goes.
+    fn common(&mut self, members: &[CiIx]) -> Vec<Suspect> {
+        let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
+        let mut found: BTreeMap<Place, (u32, Suspect)> = BTreeMap::new();
+        for &member in members {
+            for suspect in self.suspects.of(&self.graph, member, max_hops, limit).iter().filter(|s| s.hops > 0) {
+                found.entry(suspect.place).or_insert((0, *suspect)).0 += 1;
+            }
+        }
+        let all = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        let most = found.into_values().filter(|(count, _)| count * 2 > all);
+        most.map(|(count, suspect)| Suspect {
+            strength: suspect.strength * KIN * f64::from(count) / f64::from(all),
+            ..suspect
+        })
+        .collect()
+    }
+
+    /// What the places hang on, with the share of the troubles there that strike here. What CIs of like names have in
+    /// common is among it.
+    fn above(&mut self, places: &mut Places) -> Vec<Vec<(u32, f64)>> {
+        let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
+        let share = |hops: u32, count: u32| match hops {
+            0 => OWN.ln(),
+            hops => ((1.0 - OWN) * HOP.powi(hops.cast_signed()) / f64::from(count.max(1))).ln(),
+        };
+        let mut above = Vec::with_capacity(places.all.len());
+        for &place in &places.all.clone() {
+            let mut list = Vec::new();
+            let Place::Ci(own) = place else {
+                above.push(vec![(places.number(place), share(0, 1))]);
+                continue;
+            };
+            for suspect in self.suspects.of(&self.graph, own, max_hops, limit).iter() {
+                let Place::Ci(ci) = suspect.place else { continue };
+                let Some(&number) = places.of.get(&suspect.place) else { continue };
+                let cone = self.suspects.cone(&self.graph, ci, max_hops);
+                list.push((number, share(suspect.hops, cone.at.get(suspect.hops as usize).copied().unwrap_or(1))));
+            }
+            let kin = self.suspects.kin(&self.graph);
+            if let Some(group) = kin.of(own) {
+                let count = u32::try_from(kin.members(group).len()).unwrap_or(u32::MAX);
+                list.push((places.number(Place::Kin(group)), share(1, count)));
+            }
+            above.push(list);
+        }
+        above.resize(places.all.len(), Vec::new());
+        above
+    }
+
+    /// Puts what one trouble explains into one incident: the one that holds most of it, or a new one.
+    fn act_on(&mut self, units: &[Unit], places: &Places, found: &Found) {
+        let mut groups: BTreeMap<u32, (u32, Vec<usize>)> = BTreeMap::new();
+        for (at, of) in found.of.iter().enumerate() {
+            if let Some(of) = of {
+                let (head, place) = found.heads[*of as usize];
+                groups.entry(head).or_insert((place, Vec::new())).1.push(at);
+            }
+        }
+        let mut held: BTreeMap<(u32, u64), usize> = BTreeMap::new();
+        for (&group, (_, members)) in &groups {
+            for &at in members {
+                *held.entry((group, units[at].incident)).or_default() += 1;
+            }
+        }
+        let mut order: Vec<(usize, u64, u32)> = held.iter().map(|(&(group, i), &count)| (count, i, group)).collect();
+        order.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+        let (mut home, mut taken) = (BTreeMap::new(), BTreeSet::new());
+        for (_, incident, group) in order {
+            if !home.contains_key(&group) && taken.insert(incident) {
+                home.insert(group, incident);
+            }
+        }
+        for (group, (place, members)) in &groups {
+            let place = match places.all[*place as usize] {
+                Place::Ci(ci) | Place::Fellow(ci) => self.graph.ci(ci).id.to_string(),
+                Place::Kin(group) => format!("what {}… have in common", self.suspects.kin(&self.graph).stem(group)),
+                Place::Part(_) => "this part of the estate".to_owned(),
+            };
+            self.gather(units, members, home.get(group).copied(), &place);
+        }
+    }
+
+    fn gather(&mut self, units: &[Unit], members: &[usize], home: Option<u64>, place: &str) {
+        let mut leaving: BTreeMap<u64, Vec<Slot>> = BTreeMap::new();
+        for &at in members {
+            if Some(units[at].incident) != home {
+                leaving.entry(units[at].incident).or_default().extend(&units[at].slots);
+            }
+        }
+        let by = By::quell(self.now());
+        let reason = Reason::new("one_trouble", "{place} explains it together with what is there").text("place", place);
+        let mut home = home;
+        for (from, slots) in leaving {
+            let ids: Vec<AlertId> = slots.iter().map(|&slot| self.alerts.get(slot).id).collect();
+            let all = self.incidents.get(&from).map_or(0, |live| live.members.len()) == ids.len();
+            match home {
+                Some(to) if all => _ = self.merge(by, to, from, &reason),
+                Some(to) => self.shift(by, from, to, &slots, &reason),
+                None => {
+                    let apart = Reason::new("two_troubles", "{place} explains it, and not what it was with")
+                        .text("place", place);
+                    home = self.split(by, from, &ids, &apart);
+                }
+            }
+        }
+    }
+
+    /// Moves some alerts from one incident to another, and says so on both timelines.
+    fn shift(&mut self, by: By<'_>, from: u64, to: u64, slots: &[Slot], reason: &Reason) {
+        let (from_id, to_id) = (self.live(from).row.id.to_string(), self.live(to).row.id.to_string());
+        let was_open = self.live(from).is_open();
+        self.move_alerts(slots, to, reason);
+        let said = |template, other: &str| {
+            Reason::new("moved", template)
+                .text("incident", other)
+                .count("alerts", slots.len() as u64)
+                .text("why", reason.to_string())
+        };
+        self.settle(by, to, was_open, said("{alerts} alerts came from {incident}: {why}", &from_id));
+        self.settle(by, from, false, said("{alerts} alerts went to {incident}: {why}", &to_id));
+    }
+}
