@@ -81,6 +81,8 @@ pub(crate) struct Found {
     pub(crate) troubles: Vec<Trouble>,
     /// For each alert the trouble that explains it best; `None` for chance.
     pub(crate) of: Vec<Option<u32>>,
+    /// For each alert how much likelier it is so than by chance, as a logarithm.
+    pub(crate) surer: Vec<f64>,
     /// For each trouble the one that stands for it and its like, and where that struck.
     pub(crate) heads: Vec<(u32, u32)>,
 }
@@ -116,7 +118,8 @@ pub(crate) fn partition(sights: &[Sight], above: &[Vec<(u32, f64)>]) -> Found {
     search.turns(TURNS);
     let heads = search.heads(above);
     search.strays();
-    Found { troubles: search.troubles, of: search.of, heads }
+    let surer = search.value.iter().zip(sights).map(|(value, sight)| value - sight.chance).collect();
+    Found { troubles: search.troubles, of: search.of, surer, heads }
 }
 
 struct Search<'a> {

@@ -22,6 +22,15 @@ use crate::suspects::{KIN, Place, Suspect, WHOLE};
 /// CIs of an incident whose surroundings are looked at: fewer explain nothing but themselves.
 const LEAST: u32 = 3;
 
+/// CIs of an incident that stands alone.
+const SMALL: usize = 8;
+
+/// How much likelier than chance a trouble must make an alert that stands alone, as a logarithm: fifty times.
+const SURE: f64 = 4.0;
+
+/// Alerts that become an incident of their own at least; fewer stay with what they came with.
+const SPLIT: usize = 10;
+
 /// Places behind an incident through which others are found.
 const PLACES: usize = 16;
 
@@ -318,8 +327,11 @@ impl Engine {
     fn act_on(&mut self, units: &[Unit], places: &Places, found: &Found) {
         let mut groups: BTreeMap<u32, (u32, Vec<usize>)> = BTreeMap::new();
         for (at, of) in found.of.iter().enumerate() {
-            if let Some(of) = of {
-                let (head, place) = found.heads[*of as usize];
+            // What stands alone stays so unless chance is all but out of the question.
+            let alone = self.incidents.get(&units[at].incident).is_none_or(|live| live.cis.len() <= SMALL);
+            let sure = !alone || found.surer[at] >= SURE;
+            if let Some(of) = of.filter(|_| sure) {
+                let (head, place) = found.heads[of as usize];
                 groups.entry(head).or_insert((place, Vec::new())).1.push(at);
             }
         }
@@ -363,6 +375,7 @@ impl Engine {
             match home {
                 Some(to) if all => _ = self.merge(by, to, from, &reason),
                 Some(to) => self.shift(by, from, to, &slots, &reason),
+                None if slots.len() < SPLIT => {}
                 None => {
                     let apart = Reason::new("two_troubles", "{place} explains it, and not what it was with")
                         .text("place", place);
