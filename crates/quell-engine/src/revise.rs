@@ -327,8 +327,11 @@ impl Engine {
     fn act_on(&mut self, units: &[Unit], places: &Places, found: &Found) {
         let mut groups: BTreeMap<u32, (u32, Vec<usize>)> = BTreeMap::new();
         for (at, of) in found.of.iter().enumerate() {
-            // What stands alone stays so unless chance is all but out of the question.
-            let alone = self.incidents.get(&units[at].incident).is_none_or(|live| live.cis.len() <= SMALL);
+            // What stands alone stays so unless chance is all but out of the question; what the CMDB does not know has
+            // no other way.
+            let bound = self.alerts.get(units[at].slots[0]).ci.is_some();
+            let small = self.incidents.get(&units[at].incident).is_none_or(|live| live.cis.len() <= SMALL);
+            let alone = bound && small;
             let sure = !alone || found.surer[at] >= SURE;
             if let Some(of) = of.filter(|_| sure) {
                 let (head, place) = found.heads[of as usize];
@@ -353,7 +356,8 @@ impl Engine {
             let place = match places.all[*place as usize] {
                 Place::Ci(ci) | Place::Fellow(ci) => self.graph.ci(ci).id.to_string(),
                 Place::Kin(group) => format!("what {}… have in common", self.suspects.kin(&self.graph).stem(group)),
-                Place::Part(_) => "this part of the estate".to_owned(),
+                // No place explains it: then arrival is the better guide.
+                Place::Part(_) => continue,
             };
             self.gather(units, members, home.get(group).copied(), &place);
         }
