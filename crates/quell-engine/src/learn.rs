@@ -91,7 +91,7 @@ pub struct Learned {
     pub names: BTreeMap<String, NameSeen>,
     /// For each CI: in how many incidents it alerted or was named by an alert.
     pub alerted: BTreeMap<CiId, u32>,
-    /// For each CI: which alerts fired on it or named it, the latter under [`crate::signs`]'s words.
+    /// For each CI: which alerts fired on it or named it, the latter under `signs`'s words.
     pub fired: BTreeMap<CiId, BTreeMap<String, Fired>>,
     /// CIs that fail together with a CI.
     pub fellows: BTreeMap<CiId, Vec<Fellow>>,
