@@ -1,7 +1,7 @@
 //! Moving alerts between incidents: merging, splitting, and taking either back.
 //!
 //! Every move is a revision: the alert's row says why it is where it is now, and both timelines say what happened
-//! (INV-2). Absent on purpose: who may ask (`operator`), and when quell does it by itself (`correlate`).
+//! (INV-2). Absent on purpose: who may ask (`operator`), and when quell does it by itself (`revise`, `bridge`, `wave`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,12 +32,6 @@ impl By<'static> {
 }
 
 impl Engine {
-    #[expect(dead_code, reason = "quell moves nothing by itself yet")]
-    /// Moves one alert to another incident; see [`Engine::move_alerts`].
-    pub(crate) fn move_alert(&mut self, slot: Slot, to: u64, reason: &Reason) {
-        self.move_alerts(&[slot], to, reason);
-    }
-
     /// Moves alerts to another incident, which has to be in hand and not merged: members, counts, claims, look-ups and
     /// times of both follow. What becomes of the incidents (state, judgement, timeline) is left to the caller; see
     /// [`Engine::settle`].

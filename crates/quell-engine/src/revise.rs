@@ -3,7 +3,8 @@
 //! On arrival an alert is put where it fits best by what is known then. When an incident has grown by a good part, its
 //! alerts and those of the incidents around it are explained anew by `partition`: what one trouble explains is put into
 //! one incident, what two explain is split, and an alert goes where it belongs better. Every move is a recorded revision
-//! with its reason, and can be taken back. What people put together or apart, and what rules did, stays as it is.
+//! with its reason; splits and merges can be taken back. What people put together or apart, and what rules did, stays
+//! as it is.
 //!
 //! Absent on purpose: what explains best (`partition`), and the moving itself (`moving`).
 
@@ -180,15 +181,13 @@ impl Engine {
             if newest.since(entry.began_at) > BACK {
                 continue;
             }
-            let before =
-                entry.ci.and_then(|ci| known.insert((incident, ci, entry.name()), units.len()).map(|at| (ci, at)));
-            match before {
-                Some((ci, at)) => {
-                    known.insert((incident, ci, entry.name()), at);
-                    units[at].slots.push(slot);
-                }
-                None => units.push(Unit { incident, slots: vec![slot] }),
+            // Nobody knows whether two alerts without a CI are about one thing.
+            let next = units.len();
+            let at = entry.ci.map_or(next, |ci| *known.entry((incident, ci, entry.name())).or_insert(next));
+            if at == next {
+                units.push(Unit { incident, slots: Vec::new() });
             }
+            units[at].slots.push(slot);
         }
         units.drain(..units.len().saturating_sub(ALERTS));
         units

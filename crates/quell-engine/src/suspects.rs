@@ -140,8 +140,6 @@ struct Sum {
     cis: f64,
     /// The greatest [`Weight::fit`] of its suspects.
     best: f64,
-    /// Which has it.
-    likeliest: Option<Place>,
 }
 
 /// All claims, and what was measured of the graph on the way.
@@ -150,7 +148,7 @@ pub(crate) struct Suspects {
     claims: HashMap<Place, Claims, BuildHasherDefault<DefaultHasher>>,
     sums: HashMap<u64, Sum, BuildHasherDefault<DefaultHasher>>,
     fan_in: HashMap<CiIx, u32, BuildHasherDefault<DefaultHasher>>,
-    cones: HashMap<(CiIx, u32), Arc<Cone>, BuildHasherDefault<DefaultHasher>>,
+    cones: HashMap<CiIx, Arc<Cone>, BuildHasherDefault<DefaultHasher>>,
     lists: HashMap<CiIx, Arc<[Suspect]>, BuildHasherDefault<DefaultHasher>>,
     parts: Option<Parts>,
     kin: Option<Kin>,
@@ -211,7 +209,7 @@ impl Suspects {
 
     /// What hangs on a CI, and what it consists of.
     pub(crate) fn cone(&mut self, graph: &Graph, ci: CiIx, max_hops: u32) -> Arc<Cone> {
-        if let Some(cone) = self.cones.get(&(ci, max_hops)) {
+        if let Some(cone) = self.cones.get(&ci) {
             return Arc::clone(cone);
         }
         if self.cones.len() >= LISTS {
@@ -221,7 +219,7 @@ impl Suspects {
         let parts = graph.alternatives_of(ci).filter(|(part, _)| graph.wholes_of(*part).count() == 1).count();
         cone.mass += WHOLE * f64::from(u32::try_from(parts).unwrap_or(u32::MAX));
         let cone = Arc::new(cone);
-        self.cones.insert((ci, max_hops), Arc::clone(&cone));
+        self.cones.insert(ci, Arc::clone(&cone));
         cone
     }
 
@@ -257,7 +255,7 @@ impl Suspects {
     /// An incident has one more alert: it claims all suspects of its CI.
     pub(crate) fn claim(&mut self, graph: &Graph, incident: u64, beat: Beat, suspects: &[Suspect], max_hops: u32) {
         let Beat { member, at, fresh, fires } = beat;
-        let mut best: (f64, Option<Place>) = (0.0, None);
+        let mut best: f64 = 0.0;
         for suspect in suspects {
             let Suspect { place, hops, strength } = *suspect;
             let fan_in = f64::from(self.fan(graph, place, max_hops));
@@ -280,16 +278,11 @@ impl Suspects {
             if (strength, claim.member) > (claim.strength, member) {
                 (claim.hops, claim.strength, claim.member) = (hops, strength, member);
             }
-            let fit = both.weight(fan_in).fit();
-            if fit > best.0 {
-                best = (fit, Some(place));
-            }
+            best = best.max(both.weight(fan_in).fit());
         }
         let sum = self.sums.entry(incident).or_default();
         sum.cis += f64::from(u8::from(fresh));
-        if best.0 > sum.best {
-            (sum.best, sum.likeliest) = best;
-        }
+        sum.best = sum.best.max(best);
     }
 
     /// An alert of an incident ended, or fires again.
