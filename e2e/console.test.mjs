@@ -110,13 +110,16 @@ function form(page, command) {
   return page.locator(`form[action$="/${command}"]`).first();
 }
 
+/** Fills the form in, sends it and waits for the page that answers: what comes next must not meet a page half left. */
 async function submit(page, command, fields) {
   const wanted = form(page, command);
   for (const [names, value] of fields) {
     const field = wanted.locator(names.map((name) => `[name="${name}"]:not([type="hidden"])`).join(', ')).first();
     await field.fill(value);
   }
+  const loaded = page.waitForEvent('load');
   await wanted.locator('button, input[type="submit"]').first().click();
+  await loaded;
 }
 
 async function firstOpen() {

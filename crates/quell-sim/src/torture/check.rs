@@ -44,6 +44,8 @@ pub(crate) struct SeenIncident {
     pub(crate) alerts: Option<Vec<(Fingerprint, String)>>,
     /// It has more alerts than are shown.
     pub(crate) cut: bool,
+    /// The incident that took its alerts.
+    pub(crate) merged_into: Option<String>,
 }
 
 impl SeenIncident {
@@ -61,6 +63,7 @@ impl SeenIncident {
             opened: number("opened_position").zip(number("opened_ordinal")),
             cut: number("alerts_total").is_some_and(|total| total > shown),
             alerts,
+            merged_into: incident.get("merged_into").and_then(Value::as_str).map(str::to_owned),
         })
     }
 }
@@ -149,7 +152,8 @@ fn check_incidents(alerts: &[SeenAlert], incidents: &[SeenIncident], findings: &
             findings.duplicate_incidents += 1;
             findings.say(format!("incident {} is there twice", incident.id));
         }
-        if !incident.cut && incident.alerts.as_ref().is_some_and(Vec::is_empty) {
+        let empty = !incident.cut && incident.alerts.as_ref().is_some_and(Vec::is_empty);
+        if empty && incident.merged_into.is_none() {
             findings.duplicate_incidents += 1;
             findings.say(format!("incident {} has no alerts: they went to another", incident.id));
         }
@@ -158,6 +162,11 @@ fn check_incidents(alerts: &[SeenAlert], incidents: &[SeenIncident], findings: &
                 findings.duplicate_incidents += 1;
                 findings.say(format!("alert {fingerprint} is in {other} and in {}", incident.id));
             }
+        }
+    }
+    for incident in incidents {
+        if let Some(into) = incident.merged_into.as_deref().filter(|into| !ids.contains(into)) {
+            findings.say(format!("incident {} was merged into {into}, which is not there", incident.id));
         }
     }
     for alert in alerts {
@@ -203,7 +212,7 @@ mod tests {
     fn incident(id: &str) -> SeenIncident {
         let alert = alert();
         let alerts = Some(vec![(alert.fingerprint, alert.starts_at)]);
-        SeenIncident { id: id.into(), opened: None, alerts, cut: false }
+        SeenIncident { id: id.into(), opened: None, alerts, cut: false, merged_into: None }
     }
 
     /// Breaks one promise and expects exactly the finding that names it; `lost` and `duplicate_incidents` too.
@@ -244,7 +253,10 @@ mod tests {
         finds(owed(), &[alert()], &[placed("INC-1"), placed("INC-2")], (0, 1), "INC-2 is there twice");
         finds(owed(), &[SeenAlert { incident: None, ..alert() }], &one, (0, 0), "in no incident");
         let empty = SeenIncident { alerts: Some(vec![]), ..incident("INC-2") };
-        finds(owed(), &[alert()], &[incident("INC-1"), empty], (0, 1), "INC-2 has no alerts");
+        finds(owed(), &[alert()], &[incident("INC-1"), empty.clone()], (0, 1), "INC-2 has no alerts");
+        let merged = |into: &str| SeenIncident { merged_into: Some(into.into()), ..empty.clone() };
+        assert_eq!(check(&[owed()], &[alert()], &[incident("INC-1"), merged("INC-1")]), Findings::default());
+        finds(owed(), &[alert()], &[incident("INC-1"), merged("INC-9")], (0, 0), "merged into INC-9, which is not there");
         finds(owed(), &[alert()], &[], (0, 0), "which is not there");
         let other = SeenAlert { incident: Some("INC-2".into()), ..alert() };
         let second = SeenIncident { alerts: None, ..incident("INC-2") };
