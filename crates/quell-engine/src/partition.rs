@@ -23,8 +23,9 @@ const EARLY: f64 = 45.0;
 /// Nothing comes later than this, in seconds.
 const LATEST: usize = 5400;
 
-/// What one more trouble costs: among some hundred places and some ten onsets that it could have, one would fit by luck.
-const COST: f64 = 8.0;
+/// What a second trouble costs: among some hundred places and some ten onsets that it could have, one would fit by
+/// luck, and that two troubles strike at one time is rare.
+const COST: f64 = 12.0;
 
 /// What one more trouble behind several troubles costs.
 const COST_ABOVE: f64 = 10.0;
@@ -120,6 +121,11 @@ pub(crate) fn partition(sights: &[Sight], above: &[Vec<(u32, f64)>]) -> Found {
     search.strays();
     let surer = search.value.iter().zip(sights).map(|(value, sight)| value - sight.chance).collect();
     Found { troubles: search.troubles, of: search.of, surer, heads }
+}
+
+/// What one more trouble costs beside so many: the more there are, the higher is the rate at which they strike.
+fn cost(troubles: usize) -> f64 {
+    COST - (troubles.max(1) as f64).ln()
 }
 
 struct Search<'a> {
@@ -231,7 +237,7 @@ impl<'a> Search<'a> {
             if alerts < 2 {
                 return Gain { gain: f64::NEG_INFINITY, onset, cis };
             }
-            gain = Gain { gain: more - COST, onset, cis };
+            gain = Gain { gain: more - cost(self.troubles.len()), onset, cis };
             cis = hit;
         }
         gain
@@ -315,17 +321,17 @@ impl<'a> Search<'a> {
         for _ in 0..turns {
             self.assign();
             let mut seen = vec![(0_u32, 0.0, f64::INFINITY); self.troubles.len()];
-            let mut last: Vec<Vec<u32>> = vec![Vec::new(); self.troubles.len()];
+            let mut met: Vec<(u32, u32)> = Vec::with_capacity(self.sights.len());
             for (sight, of) in self.sights.iter().zip(&self.of) {
                 let Some(of) = *of else { continue };
-                let (alerts, cis, onset) = &mut seen[of as usize];
+                let (alerts, _, onset) = &mut seen[of as usize];
                 *alerts += 1;
                 *onset = onset.min(sight.at);
-                if !last[of as usize].contains(&sight.ci) {
-                    last[of as usize].push(sight.ci);
-                    *cis += 1.0;
-                }
+                met.push((of, sight.ci));
             }
+            met.sort_unstable();
+            met.dedup();
+            met.iter().for_each(|&(of, _)| seen[of as usize].1 += 1.0);
             let mut kept = Vec::with_capacity(self.troubles.len());
             let mut renamed = vec![None; self.troubles.len()];
             for (at, (trouble, &(alerts, cis, onset))) in self.troubles.iter().zip(&seen).enumerate() {

@@ -30,7 +30,7 @@ const SMALL: usize = 8;
 const SURE: f64 = 4.0;
 
 /// Alerts that become an incident of their own at least; fewer stay with what they came with.
-const SPLIT: usize = 10;
+const SPLIT: usize = 3;
 
 /// Places behind an incident through which others are found.
 const PLACES: usize = 16;

@@ -2,10 +2,17 @@
 //!
 //! Absent on purpose: finding troubles in the first place (`partition`).
 
-use super::{Before, COST, Search};
+use std::collections::BTreeMap;
+
+use super::{Before, Search, cost};
 
 /// Two troubles are compared when they struck within so many seconds.
 const WITHIN: f64 = 900.0;
+
+/// How many troubles are left beside one of them.
+fn beside(gone: &[bool]) -> usize {
+    gone.iter().filter(|gone| !**gone).count().saturating_sub(1)
+}
 
 impl Search<'_> {
     /// Leaves out troubles that others explain as well, and puts two into one where one place explains both.
@@ -15,25 +22,58 @@ impl Search<'_> {
             let cis = |at: u32| self.troubles[at as usize].cis;
             cis(a).total_cmp(&cis(b)).then(a.cmp(&b))
         });
+        let mut members: Vec<Vec<u32>> = vec![Vec::new(); self.troubles.len()];
+        for (at, of) in (0..).zip(&self.of) {
+            if let Some(of) = *of {
+                members[of as usize].push(at);
+            }
+        }
+        let mut struck: Vec<Vec<u32>> = vec![Vec::new(); self.behind.len()];
+        for (at, trouble) in (0..).zip(&self.troubles) {
+            struck[trouble.place as usize].push(at);
+        }
         let mut gone = vec![false; self.troubles.len()];
         for small in order {
-            let members: Vec<usize> = (0..self.sights.len()).filter(|&at| self.of[at] == Some(small)).collect();
-            if members.is_empty() || self.leave_out(small, &members, &gone) {
+            let own = std::mem::take(&mut members[small as usize]);
+            if own.is_empty() {
                 gone[small as usize] = true;
                 continue;
             }
-            if let Some((into, place)) = self.better_together(small, &members, &gone) {
-                let (small_onset, small_cis) = (self.troubles[small as usize].onset, self.troubles[small as usize].cis);
-                let trouble = &mut self.troubles[into as usize];
-                trouble.place = place;
-                trouble.onset = trouble.onset.min(small_onset);
-                trouble.cis += small_cis;
-                for at in members {
-                    self.of[at] = Some(into);
+            if let Some(homes) = self.leave_out(small, &own, &struck, &gone) {
+                for (at, of, value) in homes {
+                    (self.of[at as usize], self.value[at as usize]) = (of, value);
+                    if let Some(of) = of {
+                        members[of as usize].push(at);
+                        members[of as usize].sort_unstable();
+                    }
                 }
                 gone[small as usize] = true;
+                continue;
             }
+            let Some((into, place)) = self.better_together(small, &own, &members, &gone) else {
+                members[small as usize] = own;
+                continue;
+            };
+            let (small_onset, small_cis) = (self.troubles[small as usize].onset, self.troubles[small as usize].cis);
+            let trouble = &mut self.troubles[into as usize];
+            struck[trouble.place as usize].retain(|&at| at != into);
+            struck[place as usize].push(into);
+            struck[place as usize].sort_unstable();
+            trouble.place = place;
+            trouble.onset = trouble.onset.min(small_onset);
+            trouble.cis += small_cis;
+            for &at in &own {
+                self.of[at as usize] = Some(into);
+            }
+            members[into as usize].extend(own);
+            members[into as usize].sort_unstable();
+            gone[small as usize] = true;
         }
+        self.keep(&gone);
+    }
+
+    /// Forgets the troubles that are gone.
+    fn keep(&mut self, gone: &[bool]) {
         let mut number = 0;
         let renamed: Vec<Option<u32>> = gone
             .iter()
@@ -47,63 +87,78 @@ impl Search<'_> {
         self.of.iter_mut().for_each(|of| *of = of.and_then(|of| renamed[of as usize]));
     }
 
-    /// True, and done, when the other troubles explain these alerts so well that one less is better.
-    fn leave_out(&mut self, small: u32, members: &[usize], gone: &[bool]) -> bool {
-        let mut homes: Vec<(usize, Option<u32>, f64)> = Vec::with_capacity(members.len());
+    /// Where these alerts go, each with what it is worth there, when the other troubles explain them so well that one
+    /// less is better.
+    fn leave_out(
+        &self,
+        small: u32,
+        members: &[u32],
+        struck: &[Vec<u32>],
+        gone: &[bool],
+    ) -> Option<Vec<(u32, Option<u32>, f64)>> {
+        let mut homes = Vec::with_capacity(members.len());
         let mut lost = 0.0;
         for &at in members {
-            let sight = &self.sights[at];
+            let sight = &self.sights[at as usize];
             let (mut best, mut of) = (sight.chance, None);
-            for (number, trouble) in (0..).zip(&self.troubles) {
-                if number == small || gone[number as usize] {
-                    continue;
-                }
-                let Some(&(_, share)) = sight.places.iter().find(|(place, _)| *place == trouble.place) else {
-                    continue;
-                };
-                let likely = self.likely(sight, share, trouble.onset, trouble.cis, Before::default());
-                // One more CI there.
-                if likely - 1.0 > best {
-                    (best, of) = (likely - 1.0, Some(number));
+            for &(place, share) in &sight.places {
+                for &number in &struck[place as usize] {
+                    if number == small || gone[number as usize] {
+                        continue;
+                    }
+                    let trouble = &self.troubles[number as usize];
+                    let likely = self.likely(sight, share, trouble.onset, trouble.cis, Before::default());
+                    // One more CI there.
+                    if likely - 1.0 > best {
+                        (best, of) = (likely - 1.0, Some(number));
+                    }
                 }
             }
-            lost += self.value[at] - best;
+            lost += self.value[at as usize] - best;
             homes.push((at, of, best));
         }
-        if lost > COST {
-            return false;
-        }
-        for (at, of, best) in homes {
-            (self.of[at], self.value[at]) = (of, best);
-        }
-        true
+        (lost <= cost(beside(gone))).then_some(homes)
     }
 
     /// The trouble with which this one would better be one, and where that would have struck.
-    fn better_together(&mut self, small: u32, members: &[usize], gone: &[bool]) -> Option<(u32, u32)> {
-        let own = self.troubles[small as usize];
-        let mut covers: Vec<(u32, usize)> = Vec::new();
-        for (place, _) in members.iter().flat_map(|&at| &self.sights[at].places) {
-            match covers.iter_mut().find(|(known, _)| known == place) {
-                Some((_, count)) => *count += 1,
-                None => covers.push((*place, 1)),
-            }
+    fn better_together(&mut self, small: u32, own: &[u32], members: &[Vec<u32>], gone: &[bool]) -> Option<(u32, u32)> {
+        let mut covers: BTreeMap<u32, usize> = BTreeMap::new();
+        for (place, _) in own.iter().flat_map(|&at| &self.sights[at as usize].places) {
+            *covers.entry(*place).or_default() += 1;
         }
-        covers.retain(|(_, count)| count * 2 >= members.len());
+        covers.retain(|_, count| *count * 2 >= own.len());
+        // Which troubles have an alert that hangs on each of them.
+        let reached: BTreeMap<u32, Vec<u32>> = covers
+            .keys()
+            .map(|&place| {
+                let hang = self.behind[place as usize].iter();
+                let mut of: Vec<u32> = hang.filter_map(|&(at, _)| self.of[at as usize]).collect();
+                of.sort_unstable();
+                of.dedup();
+                (place, of)
+            })
+            .collect();
+        let trouble = self.troubles[small as usize];
+        let saved = cost(beside(gone));
         let mut best: Option<(f64, u32, u32)> = None;
-        for other in 0..u32::try_from(self.troubles.len()).unwrap_or(u32::MAX) {
-            let theirs = self.troubles[other as usize];
-            if other == small || gone[other as usize] || (theirs.onset - own.onset).abs() > WITHIN {
+        for (other, theirs) in (0..).zip(self.troubles.clone()) {
+            if other == small || gone[other as usize] || (theirs.onset - trouble.onset).abs() > WITHIN {
                 continue;
             }
-            let both: Vec<usize> =
-                (0..self.sights.len()).filter(|&at| [Some(small), Some(other)].contains(&self.of[at])).collect();
-            let before: f64 = both.iter().map(|&at| self.value[at]).sum();
-            for &(place, _) in &covers {
-                let hit = own.cis + theirs.cis;
-                let onset = own.onset.min(theirs.onset);
-                let after = self.worth(&both, place, onset, hit);
-                let more = after - before + COST;
+            let theirs_too = &members[other as usize];
+            let mut both = [own, theirs_too].concat();
+            both.sort_unstable();
+            let before: f64 = both.iter().map(|&at| self.value[at as usize]).sum();
+            let onset = trouble.onset.min(theirs.onset);
+            let chance: f64 = theirs_too.iter().map(|&at| self.sights[at as usize].chance).sum();
+            for &place in covers.keys() {
+                let hit = trouble.cis + theirs.cis;
+                // Where it has nothing to do with the others, chance is what is left for them.
+                let after = match reached[&place].binary_search(&other) {
+                    Ok(_) => self.worth(&both, place, onset, hit),
+                    Err(_) => self.worth(own, place, onset, hit) + chance,
+                };
+                let more = after - before + saved;
                 if more > 0.0 && best.is_none_or(|(known, ..)| more > known) {
                     best = Some((more, other, place));
                 }
@@ -113,11 +168,11 @@ impl Search<'_> {
     }
 
     /// What these alerts are worth if this place or chance explains them.
-    fn worth(&mut self, alerts: &[usize], place: u32, onset: f64, cis: f64) -> f64 {
+    fn worth(&mut self, alerts: &[u32], place: u32, onset: f64, cis: f64) -> f64 {
         self.pass += 1;
         let mut sum = 0.0;
         for &at in alerts {
-            let sight = &self.sights[at];
+            let sight = &self.sights[at as usize];
             let share = sight.places.iter().find(|(known, _)| *known == place).map(|&(_, share)| share);
             let before = self.before(sight);
             let likely = share.map(|share| self.likely(sight, share, onset, cis, before) - before.price());
