@@ -13,8 +13,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use quell_domain::{
-    Alert, AlertId, ArtefactKind, ChangeId, Digest, Feedback, Fingerprint, Incident, IncidentId, Notice, Position,
-    Priority, Reason, Shard, Timestamp, Transition,
+    Alert, AlertId, ArtefactKind, ChangeId, Digest, Feedback, Fingerprint, Incident, IncidentId, Notice, Outcome,
+    Position, Priority, Reason, Shard, Timestamp, Transition,
 };
 use quell_engine::{Checkpoint, Parked};
 use quell_notify::signature::sign;
@@ -93,6 +93,9 @@ impl Store for Outbox {
         none()
     }
     fn parked(&self, _: Shard, _: u32) -> Answer<'_, Vec<Parked>> {
+        none()
+    }
+    fn outcomes(&self, _: Shard, _: Position, _: u32) -> Answer<'_, Vec<Outcome>> {
         none()
     }
     fn feedback(&self, _: Shard, _: u32) -> Answer<'_, Vec<Feedback>> {

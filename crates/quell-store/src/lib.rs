@@ -6,6 +6,7 @@
 pub mod contract;
 mod json;
 mod said;
+mod sql;
 pub mod sqlite;
 
 pub use contract::{

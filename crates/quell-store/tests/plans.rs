@@ -21,8 +21,14 @@ async fn look_ups_use_their_indexes() {
         SqliteConnectOptions::new().filename(dir.file()).connect().await.expect("a second reader opens");
     for (statement, wanted) in [
         (
-            "UPDATE alerts SET in_hand = 0 WHERE tenant = ? AND shard = ? AND incident = ? AND state = 1",
+            "WITH given (number) AS (VALUES (?), (?)) UPDATE alerts SET in_hand = 0 WHERE tenant = ? AND shard = ? \
+            AND incident IN (SELECT number FROM given) AND state = 1",
             "alerts_by_incident",
+        ),
+        (
+            "WITH given (position, ordinal) AS (VALUES (?, ?), (?, ?)) UPDATE change_events SET in_hand = 0 \
+            WHERE tenant = ? AND shard = ? AND (position, ordinal) IN (SELECT position, ordinal FROM given)",
+            "PRIMARY KEY (tenant=? AND shard=? AND position=?",
         ),
         (
             "SELECT * FROM alerts WHERE tenant = ? AND shard = ? AND incident = ? ORDER BY id LIMIT 100",

@@ -10,7 +10,7 @@ use prometheus::Registry;
 use quell_api::ports::Live;
 use quell_domain::{
     Alert, AlertId, ArtefactKind, Command, CommandKind, Digest, Feedback, Fingerprint, Incident, IncidentId, Input,
-    Moment, Position, Shard, Timestamp, Verdict,
+    Moment, Outcome, Position, Shard, Timestamp, Verdict,
 };
 use quell_engine::{Checkpoint, Engine, Parked};
 use quell_formats::{alertmanager, settings};
@@ -103,6 +103,7 @@ impl Store for Flaky {
         episodes(shard: Shard, fingerprint: Fingerprint, through: Position) -> Vec<Alert>;
         parked_of(shard: Shard, position: Position) -> Vec<Parked>;
         parked(shard: Shard, limit: u32) -> Vec<Parked>;
+        outcomes(shard: Shard, after: Position, limit: u32) -> Vec<Outcome>;
         feedback(shard: Shard, limit: u32) -> Vec<Feedback>;
         change_events(shard: Shard, query: ChangeQuery) -> Page<quell_domain::Change, quell_domain::ChangeId>;
         changes_since(shard: Shard, number: u64, limit: u32) -> Vec<Change>;

@@ -15,9 +15,9 @@ use quell_api::{Api, ApiLimits, Metrics, router};
 use quell_cmdb::Graph;
 use quell_domain::{
     Alert, AlertId, AlertState, ArtefactKind, Batch, Binding, BlastRadius, Cause, ChangeId, Changes, CiId, Command,
-    Criticality, Digest, Ending, Feedback, Fingerprint, Impact, Incident, IncidentId, IncidentState, Labels, Position,
-    Priority, Reason, ReceiptId, ServiceAtRisk, Severity, Shard, Source, TimelineEntry, Timestamp, Topology, Urgency,
-    Verdict,
+    Criticality, Digest, Ending, Feedback, Fingerprint, Impact, Incident, IncidentId, IncidentState, Labels, Outcome,
+    Position, Priority, Reason, ReceiptId, ServiceAtRisk, Severity, Shard, Source, TimelineEntry, Timestamp, Topology,
+    Urgency, Verdict,
 };
 use quell_engine::{Checkpoint, Parked};
 use quell_store::contract::Answer;
@@ -194,6 +194,10 @@ impl Store for Script {
 
     fn drop_superseded(&self, _: Shard, _: ArtefactKind, _: Position) -> Answer<'_, u64> {
         unreachable!("the HTTP side never writes")
+    }
+
+    fn outcomes(&self, _: Shard, _: Position, _: u32) -> Answer<'_, Vec<Outcome>> {
+        unreachable!("the HTTP side never replays")
     }
 
     fn latest_alerts(&self, _: Shard, _: Option<AlertId>, _: u32) -> Answer<'_, Vec<Alert>> {

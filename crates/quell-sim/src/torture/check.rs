@@ -256,7 +256,13 @@ mod tests {
         finds(owed(), &[alert()], &[incident("INC-1"), empty.clone()], (0, 1), "INC-2 has no alerts");
         let merged = |into: &str| SeenIncident { merged_into: Some(into.into()), ..empty.clone() };
         assert_eq!(check(&[owed()], &[alert()], &[incident("INC-1"), merged("INC-1")]), Findings::default());
-        finds(owed(), &[alert()], &[incident("INC-1"), merged("INC-9")], (0, 0), "merged into INC-9, which is not there");
+        finds(
+            owed(),
+            &[alert()],
+            &[incident("INC-1"), merged("INC-9")],
+            (0, 0),
+            "merged into INC-9, which is not there",
+        );
         finds(owed(), &[alert()], &[], (0, 0), "which is not there");
         let other = SeenAlert { incident: Some("INC-2".into()), ..alert() };
         let second = SeenIncident { alerts: None, ..incident("INC-2") };
