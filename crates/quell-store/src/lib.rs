@@ -5,6 +5,7 @@
 
 pub mod contract;
 mod json;
+pub mod postgres;
 mod said;
 mod sql;
 pub mod sqlite;
@@ -13,4 +14,5 @@ pub use contract::{
     AlertQuery, Change, ChangeQuery, Commit, Committed, Delivery, Flush, IncidentDetail, IncidentQuery, Page,
     Positions, RELATED, Restored, Store, StoreError, Version,
 };
+pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;

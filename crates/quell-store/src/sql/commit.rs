@@ -76,8 +76,15 @@ pub(super) fn weight(commit: &Commit<'_>) -> usize {
 pub(crate) struct Claimed {
     /// The first number that its changes may have.
     first_change: u64,
-    /// The last one: what is greater with each commit that is made.
-    pub(crate) last_change: u64,
+    /// The last one: it is greater with each commit that is made.
+    last_change: u64,
+}
+
+impl Claimed {
+    /// True when this one comes right after an earlier one that was made.
+    pub(crate) fn follows(self, earlier: Claimed) -> bool {
+        self.first_change == earlier.last_change + 1
+    }
 }
 
 /// Moves the shard's positions if the epoch is still ours. The first statement of the transaction: a writer that lost

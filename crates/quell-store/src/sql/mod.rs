@@ -112,6 +112,11 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// A connection that writes.
     fn lease(&self, operation: &'static str) -> impl Future<Output = Result<Self::Lease, StoreError>> + Send;
 
+    /// Refuses to take a shard over where another process may have changed the schema meanwhile.
+    fn is_current(&self, _session: &mut Self::Session) -> impl Future<Output = Result<(), StoreError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// What an earlier attempt at this commit brought forth, if it turns out to have been made: where a database is
     /// reached over a network, the answer to a commit can get lost.
     fn made_before(&self, _commit: &Commit<'_>, _claimed: Claimed) -> Option<Committed> {

@@ -28,6 +28,7 @@ impl<B: Backend> Store for B {
         Box::pin(async move {
             let mut lease = self.lease("take over").await?;
             lease.begin().await?;
+            self.is_current(lease.session()).await?;
             let epoch = read::raise_epoch(lease.session(), shard).await?;
             // The shard is ours from here on, so what is read next does not change, and nobody waits while it is read.
             lease.commit().await?;
