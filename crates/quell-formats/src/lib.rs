@@ -7,6 +7,7 @@
 
 pub mod alertmanager;
 pub mod config;
+pub mod database;
 pub mod forecast;
 pub mod history;
 pub mod import;

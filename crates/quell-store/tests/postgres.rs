@@ -233,3 +233,35 @@ async fn a_server_that_ends_sessions_is_reached_again() {
     }
     assert_eq!(listed(&store).await, [alert(2), alert(1)], "readers look before they ask");
 }
+
+#[tokio::test]
+async fn a_password_opens_and_a_wrong_one_is_refused_at_once() {
+    let url = database().await;
+    let (_, name) = url.rsplit_once('/').expect("a database");
+    let role = format!("asked_{name}");
+    run(&url, &format!("CREATE ROLE {role} LOGIN PASSWORD 'sesame-17'; GRANT CREATE ON SCHEMA public TO {role}")).await;
+    let mut connection = beside(&url).await;
+    let file: String = sqlx::query_scalar("SHOW hba_file").fetch_one(&mut connection).await.expect("told");
+    let lines = std::fs::read_to_string(&file).expect("read");
+    std::fs::write(&file, format!("host all {role} 127.0.0.1/32 scram-sha-256\n{lines}")).expect("written");
+    sqlx::raw_sql("SELECT pg_reload_conf()").execute(&mut connection).await.expect("reloads");
+    // The server reads the file a moment later.
+    let with = |password: &str| Options {
+        password: Some(password.into()),
+        ..options(&url.replace("//quell@", &format!("//{role}@")))
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let error = loop {
+        match PostgresStore::open(&with("open-18")).await {
+            Err(error) => break error,
+            Ok(store) => store.close().await,
+        }
+        assert!(Instant::now() < deadline, "any password opens");
+    };
+    assert!(!format!("{error} {error:?}").contains("open-18"), "{error:?}");
+    let began = Instant::now();
+    PostgresStore::open(&with("open-18")).await.expect_err("wrong");
+    assert!(began.elapsed() < Duration::from_secs(5), "waiting does not help");
+    let store = PostgresStore::open(&with("sesame-17")).await.expect("opens");
+    assert_eq!(store.take_over(SHARD).await.expect("taken over").epoch, 1);
+}

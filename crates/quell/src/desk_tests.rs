@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     Fenced,
     /// Commits succeed, and reading the latest alerts fails.
     Unread,
+    /// Commits succeed, and reading an artefact fails.
+    Silent,
 }
 
 /// A store whose first calls fail.
@@ -63,8 +65,15 @@ impl Store for Flaky {
                 let epoch = commit.epoch;
                 Box::pin(async move { Err(StoreError::Fenced { operation: "commit", epoch }) })
             }
-            Failure::Full | Failure::Fenced | Failure::Unread => self.inner.commit(commit, sinks),
+            Failure::Full | Failure::Fenced | Failure::Unread | Failure::Silent => self.inner.commit(commit, sinks),
         }
+    }
+
+    fn artefact(&self, kind: ArtefactKind, digest: Digest) -> Answer<'_, Option<Vec<u8>>> {
+        if matches!(self.failure, Failure::Silent) && self.fails() {
+            return Box::pin(async { Err(StoreError::DiskFull { operation: "artefact" }) });
+        }
+        self.inner.artefact(kind, digest)
     }
 
     fn latest_alerts(&self, shard: Shard, before: Option<AlertId>, limit: u32) -> Answer<'_, Vec<Alert>> {
@@ -92,7 +101,6 @@ impl Store for Flaky {
 
     pass_on! {
         take_over(shard: Shard) -> Restored;
-        artefact(kind: ArtefactKind, digest: Digest) -> Option<Vec<u8>>;
         versions(shard: Shard, kind: ArtefactKind, at: Timestamp, limit: u32) -> Vec<quell_store::Version>;
         drop_superseded(shard: Shard, kind: ArtefactKind, before: Position) -> u64;
         last_alert(shard: Shard, through: Position) -> Option<AlertId>;
@@ -172,6 +180,20 @@ async fn inv_5_nothing_is_told_before_it_is_remembered() {
     tokio::time::resume();
     let due = desk.store.due("pager", Timestamp::MAX, 10).await.expect("readable");
     assert_eq!(due.len(), 1, "one notice for the one sink, however often the commit was tried");
+}
+
+#[tokio::test]
+async fn an_artefact_is_waited_for_while_the_store_is_away() {
+    let mut desk = desk("artefact", Failure::Silent, 2).await;
+    let bytes = quell_formats::topology::encode(&quell_domain::Topology::default());
+    let digest = quell_formats::topology::digest(&bytes);
+    desk.store.put_artefact(ArtefactKind::Topology, digest, &bytes).await.expect("kept");
+    let activation = quell_domain::Activation { kind: ArtefactKind::Topology, digest };
+    desk.apply(moment(1), &Input::Activate(activation)).await;
+    assert_eq!(desk.engine.checkpoint().topology, Some(digest), "as at a run whose store was never away");
+    assert!(desk.published.is_store_away(), "until the next commit");
+    desk.commit(false).await.expect("the store works");
+    assert!(!desk.published.is_store_away());
 }
 
 #[tokio::test]

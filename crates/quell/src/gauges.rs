@@ -178,26 +178,30 @@ impl LearnedGauges {
     }
 }
 
-/// The lag, read at the moment it is asked for.
+/// The lag and whether the store is away, read at the moment they are asked for.
 pub(crate) struct Lag {
     published: Arc<Published>,
     gauge: IntGauge,
+    away: IntGauge,
 }
 
 impl Lag {
     pub(crate) fn new(published: Arc<Published>) -> Result<Self, prometheus::Error> {
         let help = "Records that are durable and not yet decided and remembered; 0 at the end of the log";
-        Ok(Lag { published, gauge: IntGauge::new("quell_log_lag_records", help)? })
+        let gauge = IntGauge::new("quell_log_lag_records", help)?;
+        let help = "1 while the store takes no commit or does not answer, else 0";
+        Ok(Lag { published, gauge, away: IntGauge::new("quell_store_away", help)? })
     }
 }
 
 impl Collector for Lag {
     fn desc(&self) -> Vec<&Desc> {
-        self.gauge.desc()
+        [self.gauge.desc(), self.away.desc()].concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         self.gauge.set(i64::try_from(self.published.lag()).unwrap_or(i64::MAX));
-        self.gauge.collect()
+        self.away.set(i64::from(self.published.is_store_away()));
+        [self.gauge.collect(), self.away.collect()].concat()
     }
 }

@@ -39,7 +39,11 @@ impl Door {
         input: Input,
     ) -> Result<Stamp, Refusal> {
         let draft = Draft { stream, kind, body, carry: Some(input) };
-        let stamp = self.appender.append(draft).await.map_err(|error| refusal(&error))?;
+        let stamp = self.appender.append(draft).await.map_err(|error| refusal(&error)).inspect_err(|refusal| {
+            if matches!(refusal, Refusal::Overloaded) {
+                self.published.refused();
+            }
+        })?;
         if stream == Stream::Main {
             self.published.appended(stamp.position);
         }

@@ -30,4 +30,5 @@ pub mod replay;
 pub mod serve;
 mod settings;
 pub mod shell;
+mod stores;
 pub mod traffic;

@@ -11,7 +11,6 @@ use std::process::{Child, Command, Stdio};
 #[derive(Debug)]
 pub(crate) struct Server {
     script: Child,
-    folder: PathBuf,
     /// `postgres://quell@127.0.0.1:PORT/postgres`.
     pub(crate) url: String,
 }
@@ -34,7 +33,7 @@ impl Server {
             line.starts_with("postgres://"),
             "PostgreSQL did not start; see above, and run `./dev test`, which has it"
         );
-        Server { script, folder: folder.to_owned(), url: line.trim_end().to_owned() }
+        Server { script, url: line.trim_end().to_owned() }
     }
 
     /// A folder of its own for a server, where whoever the server runs as can reach it.
@@ -43,12 +42,6 @@ impl Server {
         // Left behind by a run that was killed.
         let _ = std::fs::remove_dir_all(&folder);
         folder
-    }
-
-    /// The id of the server's process.
-    pub(crate) fn id(&self) -> u32 {
-        let text = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("the server runs");
-        text.lines().next().and_then(|line| line.parse().ok()).expect("the first line is the process id")
     }
 
     /// Stops the server as a crash would, and waits for its end.
