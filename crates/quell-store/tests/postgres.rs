@@ -104,6 +104,24 @@ async fn a_commit_whose_answer_is_lost_is_not_made_twice() {
 }
 
 #[tokio::test]
+async fn a_database_that_went_back_is_not_written_on() {
+    let url = database().await;
+    let store = open(&url).await;
+    let (mut writer, _) = Writer::take_over(&store).await;
+    writer.commit(Effects { alerts: vec![put(alert(1))], ..Effects::default() }).await;
+    // What a standby takes over with that had not the last commit yet.
+    run(&url, "CREATE TABLE earlier AS SELECT * FROM shards").await;
+    writer.commit(Effects { alerts: vec![put(alert(2))], ..Effects::default() }).await;
+    run(&url, "DELETE FROM shards; INSERT INTO shards SELECT * FROM earlier; DELETE FROM alerts WHERE id = 2").await;
+    let refused = writer.try_commit(Effects { alerts: vec![put(alert(3))], ..Effects::default() }, None).await;
+    assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");
+    let (mut writer, restored) = Writer::take_over(&store).await;
+    assert_eq!((restored.positions.applied.0, restored.snapshot.alerts), (10, vec![alert(1)]), "it is loaded again");
+    writer.commit(Effects { alerts: vec![put(alert(2))], ..Effects::default() }).await;
+    assert_eq!(listed(&store).await, [alert(2), alert(1)]);
+}
+
+#[tokio::test]
 async fn nodes_that_start_at_the_same_moment_make_one_schema() {
     let url = database().await;
     let opening = (0..6).map(|_| {

@@ -48,8 +48,8 @@ struct Inner {
     writers: Arc<Semaphore>,
     /// Connections that wait to be used again, and since when.
     resting: Mutex<Vec<(PgConnection, Instant)>>,
-    /// Of each shard the last commit whose answer did not come.
-    unsettled: Mutex<BTreeMap<Shard, Unsettled>>,
+    /// What is known of the commits of each shard that is written here.
+    known: Mutex<BTreeMap<Shard, Known>>,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -59,23 +59,31 @@ impl fmt::Debug for PostgresStore {
     }
 }
 
-/// A commit that was sent, and of which nobody knows whether it was made.
+/// What is known of a shard's commits under one epoch.
+struct Known {
+    epoch: u64,
+    /// The last number of the changes of all commits that were made.
+    last: u64,
+    /// A commit that was sent, and of which nobody knows whether it was made.
+    unsettled: Option<Unsettled>,
+}
+
 struct Unsettled {
     mark: Mark,
-    claimed: Claimed,
+    last: u64,
     committed: Committed,
 }
 
 /// What tells a commit from others of its writer.
-type Mark = (u64, [Position; 2], bool, [usize; 9]);
+type Mark = ([Position; 2], bool, [usize; 9]);
 
 fn mark(commit: &Commit<'_>) -> Mark {
-    let Commit { shard: _, epoch, applied, commands, checkpoint: _, effects, activations, flush } = commit;
+    let Commit { shard: _, epoch: _, applied, commands, checkpoint: _, effects, activations, flush } = commit;
     let Effects { alerts, incidents, timeline, forgotten, notices, parked, outcomes, feedback, changes, .. } = effects;
     let sizes = [alerts.len(), incidents.len(), timeline.len(), forgotten.len(), notices.len(), parked.len()];
     let [a, i, t, f, n, p] = sizes;
     let rest = [outcomes.len(), feedback.len(), changes.len() + activations.len()];
-    (*epoch, [*applied, *commands], flush.is_some(), [a, i, t, f, n, p, rest[0], rest[1], rest[2]])
+    ([*applied, *commands], flush.is_some(), [a, i, t, f, n, p, rest[0], rest[1], rest[2]])
 }
 
 /// The right to write.
@@ -141,8 +149,8 @@ impl PostgresStore {
     fn of(opened: open::Opened, options: &Options, writes: bool) -> Self {
         let open::Opened { connect, readers } = opened;
         let writers = Arc::new(Semaphore::new(options.writers.max(1)));
-        let (resting, unsettled) = (Mutex::default(), Mutex::default());
-        PostgresStore { inner: Arc::new(Inner { connect, writes, readers, writers, resting, unsettled }) }
+        let (resting, known) = (Mutex::default(), Mutex::default());
+        PostgresStore { inner: Arc::new(Inner { connect, writes, readers, writers, resting, known }) }
     }
 
     /// Closes the connections that rest. What is asked of the store after that may fail.
@@ -153,6 +161,10 @@ impl PostgresStore {
             // The server notices at the latest when the socket is gone.
             let _ = connection.close().await;
         }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<Shard, Known>> {
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection that rested and still stands.
@@ -202,23 +214,41 @@ impl Backend for PostgresStore {
     }
 
     /// The last number of changes grows with each commit of a shard. If it grew by none between the commit whose answer
-    /// got lost and this one, the lost one was not made; if it grew by that one, this one is made already.
-    fn made_before(&self, commit: &Commit<'_>, claimed: Claimed) -> Option<Committed> {
-        let mut all = self.inner.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
-        let earlier = all.remove(&commit.shard)?;
-        (earlier.mark == mark(commit) && claimed.follows(earlier.claimed)).then_some(earlier.committed)
+    /// got lost and this one, the lost one was not made; if it grew by that one, this one is made already. Anything else
+    /// means that the database went back, as a standby does that had not everything: then the state here is ahead of
+    /// the store, and must be loaded again.
+    fn made_before(&self, commit: &Commit<'_>, claimed: Claimed) -> Result<Option<Committed>, StoreError> {
+        let (epoch, after) = (commit.epoch, claimed.after());
+        let mut all = self.known();
+        let earlier = all.insert(commit.shard, Known { epoch, last: after, unsettled: None });
+        let Some(Known { epoch: _, last, unsettled }) = earlier.filter(|known| known.epoch == epoch) else {
+            return Ok(None);
+        };
+        match unsettled {
+            Some(unsettled) if unsettled.last == after => {
+                Ok((unsettled.mark == mark(commit)).then_some(unsettled.committed))
+            }
+            _ if last == after => Ok(None),
+            _ => {
+                tracing::error!(shard = ?commit.shard, last, after, "the store's database has lost commits");
+                Err(StoreError::Fenced { operation: "commit", epoch })
+            }
+        }
     }
 
     fn making(&self, commit: &Commit<'_>, claimed: Claimed, committed: &Committed) {
-        let unsettled = Unsettled { mark: mark(commit), claimed, committed: committed.clone() };
-        let mut all = self.inner.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(commit.shard, unsettled);
+        let unsettled = Unsettled { mark: mark(commit), last: claimed.last_change, committed: committed.clone() };
+        if let Some(known) = self.known().get_mut(&commit.shard) {
+            known.unsettled = Some(unsettled);
+        }
     }
 
     fn settled(&self, commit: &Commit<'_>, outcome: &Result<(), StoreError>) {
-        if outcome.is_ok() {
-            let mut all = self.inner.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
-            all.remove(&commit.shard);
+        if outcome.is_ok()
+            && let Some(known) = self.known().get_mut(&commit.shard)
+            && let Some(settled) = known.unsettled.take()
+        {
+            known.last = settled.last;
         }
     }
 }

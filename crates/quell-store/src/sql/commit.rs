@@ -77,13 +77,13 @@ pub(crate) struct Claimed {
     /// The first number that its changes may have.
     first_change: u64,
     /// The last one: it is greater with each commit that is made.
-    last_change: u64,
+    pub(crate) last_change: u64,
 }
 
 impl Claimed {
-    /// True when this one comes right after an earlier one that was made.
-    pub(crate) fn follows(self, earlier: Claimed) -> bool {
-        self.first_change == earlier.last_change + 1
+    /// Where it stands after all earlier ones: the last number of theirs.
+    pub(crate) fn after(self) -> u64 {
+        self.first_change - 1
     }
 }
 

@@ -119,8 +119,10 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
     /// What an earlier attempt at this commit brought forth, if it turns out to have been made: where a database is
     /// reached over a network, the answer to a commit can get lost.
-    fn made_before(&self, _commit: &Commit<'_>, _claimed: Claimed) -> Option<Committed> {
-        None
+    ///
+    /// Fails where earlier commits are not there any more.
+    fn made_before(&self, _commit: &Commit<'_>, _claimed: Claimed) -> Result<Option<Committed>, StoreError> {
+        Ok(None)
     }
 
     /// This commit is about to be made.

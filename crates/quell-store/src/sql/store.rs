@@ -45,7 +45,7 @@ impl<B: Backend> Store for B {
             let mut lease = self.lease("commit").await?;
             lease.begin().await?;
             let claimed = commit::claim(lease.session(), &commit).await?;
-            if let Some(committed) = self.made_before(&commit, claimed) {
+            if let Some(committed) = self.made_before(&commit, claimed)? {
                 return Ok(committed);
             }
             let committed = commit::write(lease.session(), &commit, sinks, claimed).await?;
