@@ -10,24 +10,16 @@ mod postgres_server;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use postgres_server::Server;
 use reqwest::StatusCode;
-use support::process::{Process, alerts, fresh_folder, numbers, serve};
+use support::process::{Process, alerts, fresh_folder, numbers, serve, until};
 use tokio::process::Command;
 
-/// Waits until `look` is true.
-async fn until(what: &str, mut look: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    let mut ticks = tokio::time::interval(Duration::from_millis(100));
-    while !look().await.unwrap_or(false) {
-        ensure!(begun.elapsed() < Duration::from_secs(40), "{what}: not within 40 s");
-        ticks.tick().await;
-    }
-    Ok(())
-}
+/// How long a condition may take to hold.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Starts quell on a database, with room for few records that wait.
 async fn quell(folder: &Path, url: &str) -> anyhow::Result<Process> {
@@ -45,7 +37,7 @@ async fn text(quell: &Process, path: &str) -> anyhow::Result<(StatusCode, String
 
 /// Every acknowledged alert is there once, in one incident, and no two incidents have the same beginning.
 async fn check_all_there(quell: &Process, acknowledged: &BTreeSet<u64>) -> anyhow::Result<usize> {
-    until("everything decided", async || quell.is_done().await).await?;
+    until("everything decided", PATIENCE, async || quell.is_done().await).await?;
     let there = quell.list("/api/v1/alerts?state=all").await?;
     let found = numbers(&there);
     ensure!(found.iter().copied().collect::<BTreeSet<_>>().len() == found.len(), "an alert is there twice");
@@ -99,7 +91,7 @@ async fn a_store_that_goes_away_and_comes_back_loses_nothing() -> anyhow::Result
         let (status, page) = text(&quell, "/api/v1/incidents").await?;
         ensure!(status == StatusCode::SERVICE_UNAVAILABLE, "what cannot be read is not made up: {status} {page}");
         server = Server::start(&cluster, false, &[]);
-        until("ready again", async || {
+        until("ready again", PATIENCE, async || {
             let (status, ready) = text(&quell, "/readyz").await?;
             Ok(status == StatusCode::OK && ready == "OK")
         })
@@ -137,7 +129,7 @@ async fn an_idle_node_notices_that_its_store_is_away() -> anyhow::Result<()> {
     let (status, ready) = text(&quell, "/readyz").await?;
     ensure!(status == StatusCode::OK && ready == "OK", "{status}: {ready}");
     server.stop();
-    until("it is said", async || {
+    until("it is said", PATIENCE, async || {
         let (status, ready) = text(&quell, "/readyz").await?;
         let (_, metrics) = text(&quell, "/metrics").await?;
         // Alerts are still accepted, so it is ready.

@@ -19,7 +19,9 @@ impl Server {
     /// Starts the server whose cluster lies in a folder; one that is not there yet is made. With `remove` the folder goes
     /// with the server.
     pub(crate) fn start(folder: &Path, remove: bool, settings: &[&str]) -> Server {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/postgres");
+        let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+        let script = above.map(|folder| folder.join("scripts/postgres")).find(|script| script.exists());
+        let script = script.expect("scripts/postgres is in the repository");
         let mut command = Command::new(script);
         if remove {
             command.arg("--remove");
