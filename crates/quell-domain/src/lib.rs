@@ -16,6 +16,7 @@ pub mod incident;
 pub mod input;
 pub mod labels;
 pub mod origin;
+pub mod problem;
 pub mod reason;
 pub mod time;
 pub mod topology;
@@ -35,6 +36,11 @@ pub use incident::{
 pub use input::{Activation, ArtefactKind, Input, RecordKind};
 pub use labels::{Labels, LabelsRef};
 pub use origin::{Origin, Seen};
+pub use problem::{
+    Attached, Cost, Fix, FixOutcome, KnownSignature, PastIncident, Problem, ProblemAct, ProblemAsk, ProblemCommand,
+    ProblemEntry, ProblemField, ProblemId, ProblemState, Recognition, Sign, SignatureId, Standing as ProblemStanding,
+    Traits, Verified,
+};
 pub use reason::{Fact, Reason};
 pub use time::Timestamp;
 pub use topology::{Topology, TopologyFault};

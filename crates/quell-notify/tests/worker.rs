@@ -13,8 +13,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use quell_domain::{
-    Alert, AlertId, ArtefactKind, ChangeId, Digest, Feedback, Fingerprint, Incident, IncidentId, Notice, Position,
-    Priority, Reason, Shard, Timestamp, Transition,
+    Alert, AlertId, ArtefactKind, ChangeId, Digest, Feedback, Fingerprint, Incident, IncidentId, KnownSignature,
+    Notice, Position, Priority, Problem, ProblemId, Reason, Recognition, Shard, SignatureId, Timestamp, Transition,
 };
 use quell_engine::{Checkpoint, Parked};
 use quell_notify::signature::sign;
@@ -47,6 +47,30 @@ impl Outbox {
 
 fn none<'a, T: Send + 'a>() -> Answer<'a, T> {
     Box::pin(async { unreachable!("a worker asks nothing but its outbox") })
+}
+
+impl quell_store::ProblemStore for Outbox {
+    fn problems(&self, _: Shard, _: quell_store::ProblemQuery) -> Answer<'_, Page<Problem, ProblemId>> {
+        none()
+    }
+    fn problem(&self, _: Shard, _: ProblemId) -> Answer<'_, Option<quell_store::ProblemDetail>> {
+        none()
+    }
+    fn signature(&self, _: Shard, _: SignatureId) -> Answer<'_, Option<KnownSignature>> {
+        none()
+    }
+    fn signatures(&self, _: Shard, _: Option<SignatureId>, _: u32) -> Answer<'_, Page<KnownSignature, SignatureId>> {
+        none()
+    }
+    fn recognition(&self, _: Shard, _: IncidentId) -> Answer<'_, Option<Recognition>> {
+        none()
+    }
+    fn recognised(&self, _: Shard, _: quell_store::RecognisedQuery) -> Answer<'_, Vec<Recognition>> {
+        none()
+    }
+    fn recognised_since(&self, _: Shard) -> Answer<'_, Option<Timestamp>> {
+        none()
+    }
 }
 
 impl Store for Outbox {

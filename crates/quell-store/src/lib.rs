@@ -5,6 +5,8 @@
 
 pub mod contract;
 mod json;
+mod problem_json;
+pub mod problems;
 mod said;
 pub mod sqlite;
 
@@ -12,4 +14,5 @@ pub use contract::{
     AlertQuery, Change, ChangeQuery, Commit, Committed, Delivery, Flush, IncidentDetail, IncidentQuery, Page,
     Positions, RELATED, Restored, Store, StoreError, Version,
 };
+pub use problems::{ProblemDetail, ProblemQuery, ProblemStore, RecognisedQuery};
 pub use sqlite::SqliteStore;

@@ -12,6 +12,7 @@ use quell_domain::{
 use quell_engine::{AlertChange, ChangeRow, Effects, Parked};
 use quell_store::{AlertQuery, ChangeQuery, IncidentQuery, Positions, Store, StoreError};
 use support::artefacts::*;
+use support::problems::*;
 use support::*;
 
 const SHARD: Shard = Shard::FIRST;
@@ -483,5 +484,8 @@ contract!(
         superseded_artefacts_go_and_what_a_kept_record_needs_stays,
         the_latest_alerts_are_read_back_piece_by_piece,
         shards_do_not_see_each_other,
+        what_is_known_of_problems_is_restored,
+        a_problem_is_read_with_what_belongs_to_it,
+        problems_and_signatures_come_in_pages,
     ]
 );

@@ -74,6 +74,17 @@ async fn look_ups_use_their_indexes() {
             "SELECT * FROM feedback WHERE tenant = ? AND shard = ? AND standing = 0 ORDER BY command",
             "feedback_in_force",
         ),
+        (
+            "SELECT * FROM recognitions WHERE tenant = ? AND shard = ? AND signature IN (?, ?) ORDER BY incident DESC \
+            LIMIT 9",
+            "recognitions_by_signature",
+        ),
+        (
+            "SELECT * FROM problem_timeline WHERE tenant = ? AND shard = ? AND problem = ? ORDER BY id",
+            "problem_timeline",
+        ),
+        ("SELECT count(*) FROM outbox WHERE tenant = ? AND shard = ? AND incident = ? AND state = 1", "outbox_told"),
+        ("SELECT number FROM signatures WHERE tenant = ? AND shard = ? AND merged_into = ?", "signatures_by_merger"),
     ] {
         let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));
         let rows = rows.fetch_all(&mut connection).await.expect("the statement fits the schema");

@@ -10,7 +10,7 @@ use prometheus::Registry;
 use quell_api::ports::Live;
 use quell_domain::{
     Alert, AlertId, ArtefactKind, Command, CommandKind, Digest, Feedback, Fingerprint, Incident, IncidentId, Input,
-    Moment, Position, Shard, Timestamp, Verdict,
+    KnownSignature, Moment, Position, Shard, SignatureId, Timestamp, Verdict,
 };
 use quell_engine::{Checkpoint, Engine, Parked};
 use quell_formats::{alertmanager, settings};
@@ -53,6 +53,18 @@ macro_rules! pass_on {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $out:ty;)*) => {
         $(fn $name(&self, $($arg: $kind),*) -> Answer<'_, $out> { self.inner.$name($($arg),*) })*
     };
+}
+
+impl quell_store::ProblemStore for Flaky {
+    pass_on! {
+        problems(shard: Shard, query: quell_store::ProblemQuery) -> Page<quell_domain::Problem, quell_domain::ProblemId>;
+        problem(shard: Shard, id: quell_domain::ProblemId) -> Option<quell_store::ProblemDetail>;
+        signature(shard: Shard, id: SignatureId) -> Option<KnownSignature>;
+        signatures(shard: Shard, before: Option<SignatureId>, limit: u32) -> Page<KnownSignature, SignatureId>;
+        recognition(shard: Shard, incident: IncidentId) -> Option<quell_domain::Recognition>;
+        recognised(shard: Shard, query: quell_store::RecognisedQuery) -> Vec<quell_domain::Recognition>;
+        recognised_since(shard: Shard) -> Option<Timestamp>;
+    }
 }
 
 impl Store for Flaky {

@@ -5,6 +5,7 @@
 mod changes;
 mod doors;
 mod pages;
+mod problem_script;
 mod reads;
 mod script;
 mod stream;

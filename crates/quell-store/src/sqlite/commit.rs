@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::error::fault;
 use super::rows::{ALERT_COLUMNS, INCIDENT_COLUMNS, VERDICTS, bind_alert, bind_fold, bind_incident, number};
 use super::statement::{number_set, pieces, write_rows};
-use super::{change_events, outbox};
+use super::{change_events, outbox, problems};
 use crate::contract::{Change, Commit, Committed, Flush, StoreError, Version};
 use crate::{json, said};
 
@@ -68,6 +68,7 @@ pub(super) async fn write(
         outcomes: _,
         feedback: _,
         changes: told,
+        problems: of_problems,
         disposed: _,
         altered: _,
     } = commit.effects;
@@ -77,6 +78,7 @@ pub(super) async fn write(
     let changes = write_incidents(connection, shard, &incidents, first_change).await?;
     write_history(connection, shard, commit.effects).await?;
     change_events::write(connection, shard, told).await?;
+    problems::write(connection, shard, of_problems).await?;
     write_activations(connection, shard, commit.activations).await?;
     outbox::add(connection, shard, notices, sinks).await?;
     if let Some(Flush { folds }) = commit.flush {

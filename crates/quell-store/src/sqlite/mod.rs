@@ -7,6 +7,7 @@ mod commit;
 mod error;
 mod open;
 mod outbox;
+mod problems;
 mod read;
 mod retention;
 mod rows;

@@ -9,11 +9,11 @@ use quell_engine::{Checkpoint, Parked, Snapshot};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection, SqliteExecutor, SqlitePool};
 
-use super::change_events;
 use super::error::fault;
 use super::rows::{
     Cells, SELECT_ALERTS, SELECT_INCIDENTS, VERDICTS, by_order, number, read_alert, read_incident, read_state,
 };
+use super::{change_events, problems};
 use crate::contract::{
     AlertQuery, Change, IncidentDetail, IncidentQuery, Page, Positions, RELATED, Restored, StoreError, Version,
 };
@@ -37,7 +37,9 @@ pub(super) async fn take_over(connection: &mut SqliteConnection, shard: Shard) -
     sql.push(" AND standing = 0 ORDER BY command");
     let feedback = collect(sql.build(), &mut *connection, TAKE_OVER, |row| read_feedback(shard, row)).await?;
     let changes = change_events::in_hand(connection, shard, TAKE_OVER).await?;
-    Ok(Restored { epoch, positions, snapshot: Snapshot { checkpoint, alerts, incidents, feedback, changes } })
+    let problems = problems::in_hand(connection, shard, TAKE_OVER).await?;
+    let snapshot = Snapshot { checkpoint, alerts, incidents, feedback, changes, problems };
+    Ok(Restored { epoch, positions, snapshot })
 }
 
 /// See [`crate::Store::position`].
