@@ -25,6 +25,9 @@ mod learner;
 #[cfg(test)]
 mod learner_tests;
 mod live;
+#[cfg(test)]
+mod problem_tests;
+mod prover;
 mod recover;
 pub mod replay;
 pub mod serve;

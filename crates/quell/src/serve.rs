@@ -28,6 +28,7 @@ use crate::gauges::{Gauges, Lag, LearnedGauges};
 use crate::intake::Door;
 use crate::learner::Learner;
 use crate::live::Published;
+use crate::prover::Prover;
 use crate::{keeper, recover, settings, shell};
 
 /// What to serve, as the command line says it.
@@ -186,7 +187,8 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
         tokio::spawn(tell(sink, Arc::clone(&policy), Arc::clone(&store), published.wake.subscribe(), stopping.clone()));
     }
     let house = keeper::run(Arc::clone(&door), Arc::clone(&store), Arc::clone(&clock), shard, config.clone());
-    let house = [tokio::spawn(house), tokio::spawn(learner.run(config.learning))];
+    let prover = Prover::new(&door, Arc::clone(&clock));
+    let house = [tokio::spawn(house), tokio::spawn(learner.run(config.learning)), tokio::spawn(prover.run())];
     let limits = ApiLimits {
         encoded_bytes: config.intake.body_bytes,
         decoded_bytes: config.intake.decoded_bytes,

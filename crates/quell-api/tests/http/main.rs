@@ -6,6 +6,7 @@ mod changes;
 mod doors;
 mod pages;
 mod problem_script;
+mod problems;
 mod reads;
 mod script;
 mod stream;
