@@ -8,6 +8,7 @@ mod body;
 mod changes;
 mod commands;
 mod doors;
+mod forecasts;
 mod guard;
 mod health;
 mod hygiene;

@@ -2,6 +2,7 @@
 //!
 //! Absent on purpose: markup in code, and deciding anything.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -12,6 +13,7 @@ use quell_domain::{IncidentId, KnownSignature, Problem as Row, ProblemEntry, Pro
 use quell_store::{Page, ProblemDetail, ProblemQuery};
 
 use crate::App;
+use crate::forecasts::{self, Expected};
 use crate::pages::{Frame, show};
 use crate::params::Params;
 use crate::problems::{self, took};
@@ -33,6 +35,13 @@ struct ListPage {
     tabs: Vec<Tab>,
     state: String,
     problems: Vec<Row>,
+    expected: BTreeMap<u64, Expected>,
+}
+
+impl ListPage {
+    fn expects(&self, row: &Row) -> Option<&Expected> {
+        self.expected.get(&row.id.number)
+    }
 }
 
 #[derive(Template)]
@@ -44,6 +53,7 @@ struct ProblemPage {
     signatures: Vec<KnownSignature>,
     told: u64,
     incidents: Vec<Recognition>,
+    expected: Option<Expected>,
 }
 
 /// `GET /problems`.
@@ -53,9 +63,10 @@ pub(crate) async fn list(State(app): State<Arc<App>>, uri: Uri) -> Response {
         let (state, states) = problems::wanted(&params)?;
         let query = ProblemQuery { states, before: None, limit: LISTED };
         let Page { items: mut problems, next: _ } = app.api.store.problems(app.api.shard, query).await?;
-        problems.sort_by_key(|row| (std::cmp::Reverse(row.cost.open_micros), row.id));
+        let expected = forecasts::expected(&app, &problems).await?;
+        forecasts::rank(&mut problems, &expected);
         let tabs = ["open", "settled", "all"].map(|word| Tab { word, current: word == state }).into();
-        Ok(ListPage { frame: Frame::new(&app, "Problems"), tabs, state, problems })
+        Ok(ListPage { frame: Frame::new(&app, "Problems"), tabs, state, problems, expected })
     };
     show(&app, page.await)
 }
@@ -66,7 +77,8 @@ pub(crate) async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> 
         let (detail, incidents) = problems::detail(&app, &id).await?;
         let ProblemDetail { problem, timeline, signatures, told } = detail;
         let frame = Frame::new(&app, format!("{} {}", problem.id, problem.title));
-        Ok(ProblemPage { frame, problem, timeline, signatures, told, incidents })
+        let expected = forecasts::expected(&app, std::slice::from_ref(&problem)).await?.remove(&problem.id.number);
+        Ok(ProblemPage { frame, problem, timeline, signatures, told, incidents, expected })
     };
     show(&app, page.await)
 }
@@ -133,6 +145,17 @@ fn can_reject(row: &Row) -> bool {
 
 fn is_merged(row: &Row) -> bool {
     row.state == ProblemState::Merged
+}
+
+/// A chance with its interval.
+fn chance(expected: &Expected) -> String {
+    let percent = |share: f64| (share * 100.0).round();
+    let [low, high] = expected.interval;
+    format!("{} % ({} to {})", percent(expected.probability), percent(low), percent(high))
+}
+
+fn expected_minutes(expected: &Expected) -> String {
+    long(expected.minutes)
 }
 
 fn incident(row: &Recognition) -> IncidentId {

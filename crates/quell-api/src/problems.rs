@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::App;
 use crate::answer::Problem;
+use crate::forecasts::{self, Expected};
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
 use crate::reads::list;
 
@@ -49,12 +50,35 @@ pub(crate) fn wanted(params: &Params<'_>) -> Result<(String, Vec<ProblemState>),
 
 /// `GET /api/v1/problems`.
 pub(crate) async fn problems(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
-    let params = Params::read(&uri, &["state", "limit", "cursor"])?;
+    let params = Params::read(&uri, &["state", "order", "limit", "cursor"])?;
     let (_, states) = wanted(&params)?;
+    if params.choice("order", &[("newest", false), ("cost", true)], false)? {
+        return by_cost(&app, states, params.limit(DEFAULT_LIMIT, MAX_LIMIT)?).await;
+    }
     let before = params.parsed("cursor", "the next of an earlier answer")?;
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
     let Page { items, next } = app.api.store.problems(app.api.shard, ProblemQuery { states, before, limit }).await?;
-    Ok(list(&items.iter().map(head).collect::<Vec<_>>(), next))
+    let expected = forecasts::expected(&app, &items).await?;
+    let shown: Vec<Value> = items.iter().map(|row| with_forecast(head(row), expected.get(&row.id.number))).collect();
+    Ok(list(&shown, next))
+}
+
+/// All of them, those expected to cost most within a week first.
+async fn by_cost(app: &App, states: Vec<ProblemState>, limit: u32) -> Result<Json<Value>, Problem> {
+    let query = ProblemQuery { states, before: None, limit: MAX_LIMIT };
+    let mut items = app.api.store.problems(app.api.shard, query).await?.items;
+    let expected = forecasts::expected(app, &items).await?;
+    forecasts::rank(&mut items, &expected);
+    items.truncate(limit as usize);
+    let shown: Vec<Value> = items.iter().map(|row| with_forecast(head(row), expected.get(&row.id.number))).collect();
+    Ok(list(&shown, None::<ProblemId>))
+}
+
+fn with_forecast(mut shown: Value, expected: Option<&Expected>) -> Value {
+    if let Some(fields) = shown.as_object_mut() {
+        fields.insert("forecast".into(), forecasts::expected_json(expected));
+    }
+    shown
 }
 
 /// `GET /api/v1/problems/{id}`.
@@ -65,7 +89,9 @@ pub(crate) async fn problem(
 ) -> Result<Json<Value>, Problem> {
     Params::read(&uri, &[])?;
     let (detail, incidents) = detail(&app, &id).await?;
-    Ok(Json(whole(&detail, &incidents)))
+    let expected = forecasts::expected(&app, std::slice::from_ref(&detail.problem)).await?;
+    let shown = whole(&detail, &incidents);
+    Ok(Json(with_forecast(shown, expected.get(&detail.problem.id.number))))
 }
 
 /// A problem, and its last incidents.

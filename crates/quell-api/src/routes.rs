@@ -13,8 +13,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::answer::Problem;
 use crate::{
-    App, changes, commands, doors, guard, health, hygiene, learned, pages, problem_commands, problem_pages, problems,
-    reads, stream,
+    App, changes, commands, doors, forecasts, guard, health, hygiene, learned, pages, problem_commands, problem_pages,
+    problems, reads, stream,
 };
 
 /// The description of this API, kept by hand.
@@ -78,6 +78,9 @@ pub(crate) fn table() -> Vec<Route> {
         route(post.clone(), "/api/v1/problems/{id}/link", problem_commands::link),
         route(post.clone(), "/api/v1/problems/{id}/comment", problem_commands::comment),
         route(post.clone(), "/api/v1/problems/{id}/undo", problem_commands::undo),
+        route(get.clone(), "/api/v1/forecasts", forecasts::forecasts),
+        route(get.clone(), "/api/v1/forecasts/scorecard", forecasts::scorecard),
+        route(post.clone(), "/api/v1/history", forecasts::import),
         route(get.clone(), "/api/v1/signatures", problems::signatures),
         route(get.clone(), "/api/v1/signatures/{id}", problems::signature),
         route(post.clone(), "/api/v1/signatures/{id}/draft", problem_commands::draft),
@@ -98,6 +101,7 @@ pub(crate) fn table() -> Vec<Route> {
         route(get.clone(), "/metrics", health::metrics),
         route(get.clone(), "/", pages::incidents),
         route(get.clone(), "/incidents/{id}", pages::incident),
+        route(get.clone(), "/forecasts", forecasts::page),
         route(get.clone(), "/problems", problem_pages::list),
         route(get.clone(), "/problems/{id}", problem_pages::one),
         route(get.clone(), "/hygiene", pages::hygiene),

@@ -4,6 +4,7 @@
 //! out are the nouns of `quell-domain` and the effects of `quell-engine`.
 
 pub mod contract;
+pub mod forecasts;
 mod json;
 mod problem_json;
 pub mod problems;
@@ -14,5 +15,6 @@ pub use contract::{
     AlertQuery, Change, ChangeQuery, Commit, Committed, Delivery, Flush, IncidentDetail, IncidentQuery, Page,
     Positions, RELATED, Restored, Store, StoreError, Version,
 };
+pub use forecasts::{ForecastStore, MODELS, Which};
 pub use problems::{ProblemDetail, ProblemQuery, ProblemStore, RecognisedQuery};
 pub use sqlite::SqliteStore;

@@ -16,9 +16,13 @@ pub mod difference;
 mod difference_tests;
 pub mod explain;
 pub mod forecast;
+mod forecaster;
+#[cfg(test)]
+mod forecaster_tests;
 mod gauges;
 mod hygiene;
 mod import;
+mod import_incidents;
 mod intake;
 mod keeper;
 mod learner;

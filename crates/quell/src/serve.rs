@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use crate::artefacts::Shelf;
 use crate::clock::SystemClock;
 use crate::desk::Desk;
+use crate::forecaster::Forecaster;
 use crate::gauges::{Gauges, Lag, LearnedGauges};
 use crate::intake::Door;
 use crate::learner::Learner;
@@ -188,7 +189,13 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     }
     let house = keeper::run(Arc::clone(&door), Arc::clone(&store), Arc::clone(&clock), shard, config.clone());
     let prover = Prover::new(&door, Arc::clone(&clock));
-    let house = [tokio::spawn(house), tokio::spawn(learner.run(config.learning)), tokio::spawn(prover.run())];
+    let forecaster = Forecaster::new(&door, Arc::clone(&clock), &registry)?;
+    let house = [
+        tokio::spawn(house),
+        tokio::spawn(learner.run(config.learning)),
+        tokio::spawn(prover.run()),
+        tokio::spawn(forecaster.run(config.learning.enabled)),
+    ];
     let limits = ApiLimits {
         encoded_bytes: config.intake.body_bytes,
         decoded_bytes: config.intake.decoded_bytes,

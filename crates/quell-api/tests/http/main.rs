@@ -4,6 +4,7 @@
 
 mod changes;
 mod doors;
+mod forecasts;
 mod pages;
 mod problem_script;
 mod problems;

@@ -1,8 +1,11 @@
 //! The part of the scripted store that tells of problems.
 
-use quell_domain::{IncidentId, KnownSignature, Problem, ProblemId, Recognition, Shard, SignatureId, Timestamp};
+use quell_domain::{
+    HistoricIncident, IncidentId, KeptForecast, KeptModel, KnownSignature, Problem, ProblemId, Recognition, Shard,
+    SignatureId, Subject, Timestamp,
+};
 use quell_store::contract::Answer;
-use quell_store::{Page, ProblemDetail, ProblemQuery, RecognisedQuery};
+use quell_store::{Page, ProblemDetail, ProblemQuery, RecognisedQuery, Which};
 
 use crate::script::{Script, State, now};
 
@@ -43,5 +46,47 @@ impl quell_store::ProblemStore for Script {
 
     fn recognised_since(&self, _: Shard) -> Answer<'_, Option<Timestamp>> {
         now(None)
+    }
+}
+
+impl quell_store::ForecastStore for Script {
+    fn keep_forecasts<'a>(&'a self, _: Shard, _: &'a [KeptForecast]) -> Answer<'a, ()> {
+        unreachable!("the HTTP side never forecasts")
+    }
+
+    fn forecasts(
+        &self,
+        _: Shard,
+        subject: Subject,
+        horizon: u32,
+        which: Which,
+        limit: u32,
+    ) -> Answer<'_, Vec<KeptForecast>> {
+        let mut rows = self.get(|state| state.forecasts.clone());
+        rows.retain(|row| (row.subject, row.horizon) == (subject, horizon));
+        rows.retain(|row| row.outcome.is_some() == (which == Which::Marked));
+        rows.truncate(limit as usize);
+        now(rows)
+    }
+
+    fn mark_forecasts<'a>(&'a self, _: Shard, _: &'a [KeptForecast]) -> Answer<'a, ()> {
+        unreachable!("the HTTP side never forecasts")
+    }
+
+    fn put_model<'a>(&'a self, _: Shard, _: &'a KeptModel) -> Answer<'a, ()> {
+        unreachable!("the HTTP side never forecasts")
+    }
+
+    fn model(&self, _: Shard, _: Subject, _: u32) -> Answer<'_, Option<KeptModel>> {
+        now(None)
+    }
+
+    fn add_history<'a>(&'a self, _: Shard, incidents: &'a [HistoricIncident]) -> Answer<'a, u64> {
+        self.state.lock().expect("not poisoned").imported.extend(incidents.iter().cloned());
+        now(incidents.len() as u64)
+    }
+
+    fn history(&self, _: Shard, _: u64, _: u32) -> Answer<'_, Vec<(u64, HistoricIncident)>> {
+        now(vec![])
     }
 }

@@ -31,7 +31,7 @@ fn past(number: u64, seconds: i64) -> PastIncident {
     PastIncident { incident: id(number), opened_at: at(seconds), ended_at: at(seconds + 600), how, alerts: 2, traits }
 }
 
-fn detail(state: ProblemState) -> ProblemDetail {
+pub(crate) fn detail(state: ProblemState) -> ProblemDetail {
     let signature = KnownSignature {
         id: SIGNATURE,
         causes: BTreeMap::from([(CiId::new("db-1"), 3)]),
@@ -96,7 +96,7 @@ fn recognition(number: u64) -> Recognition {
     }
 }
 
-fn script() -> std::sync::Arc<Script> {
+pub(crate) fn script() -> std::sync::Arc<Script> {
     Script::new().set(|state| {
         state.incidents = vec![incident(7, IncidentState::Open)];
         state.problems = vec![detail(ProblemState::KnownError)];

@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(crate) artefacts: BTreeMap<Digest, Vec<u8>>,
     pub(crate) problems: Vec<quell_store::ProblemDetail>,
     pub(crate) recognitions: Vec<quell_domain::Recognition>,
+    pub(crate) forecasts: Vec<quell_domain::KeptForecast>,
+    pub(crate) imported: Vec<quell_domain::HistoricIncident>,
     pub(crate) asked_problems: Vec<quell_domain::ProblemCommand>,
 }
 

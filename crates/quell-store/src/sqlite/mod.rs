@@ -5,6 +5,7 @@
 mod change_events;
 mod commit;
 mod error;
+mod forecasts;
 mod open;
 mod outbox;
 mod problems;

@@ -64,7 +64,7 @@ pub(super) async fn drop_superseded(
 }
 
 /// What deletes the oldest rows of each kind, and what goes with each of them.
-const KINDS: [(&str, Option<&str>); 8] = [
+const KINDS: [(&str, Option<&str>); 9] = [
     (
         "DELETE FROM alerts WHERE tenant = ?1 AND shard = ?2 AND id IN (SELECT id FROM alerts WHERE tenant = ?1 \
         AND shard = ?2 AND in_hand = 0 AND ends_at < ?3 AND state = 1 ORDER BY ends_at LIMIT ?4) RETURNING id",
@@ -110,6 +110,13 @@ const KINDS: [(&str, Option<&str>); 8] = [
         "DELETE FROM signatures WHERE tenant = ?1 AND shard = ?2 AND number IN (SELECT number FROM signatures \
         WHERE tenant = ?1 AND shard = ?2 AND in_hand = 0 AND last_at < ?3 AND number < (SELECT max(number) \
         FROM signatures WHERE tenant = ?1 AND shard = ?2) ORDER BY last_at LIMIT ?4) RETURNING number",
+        None,
+    ),
+    // A quarter of scorecards is enough to trust a forecast or not.
+    (
+        "DELETE FROM forecasts WHERE tenant = ?1 AND shard = ?2 AND (subject, horizon, at, name) IN (SELECT subject, \
+        horizon, at, name FROM forecasts WHERE tenant = ?1 AND shard = ?2 AND marked = 1 AND at < ?3 LIMIT ?4) \
+        RETURNING at",
         None,
     ),
 ];

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod artefacts;
+pub(crate) mod forecasts;
 pub(crate) mod problems;
 
 use std::path::PathBuf;
