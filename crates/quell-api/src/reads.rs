@@ -23,7 +23,7 @@ use crate::commands::incident_id;
 use crate::doors::no_answer;
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
 use crate::past::{self, InForce};
-use crate::{App, receipts, shape};
+use crate::{App, problems, receipts, shape};
 
 /// Alerts shown with each incident of a list.
 const ALERTS_IN_LIST: u32 = 100;
@@ -64,11 +64,16 @@ pub(crate) async fn incident(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     uri: Uri,
-) -> Result<Json<IncidentJson>, Problem> {
+) -> Result<Json<Value>, Problem> {
     Params::read(&uri, &[])?;
     let detail = app.api.store.incident(app.api.shard, incident_id(&app, &id)?, ALERTS_OF_ONE).await?;
     let detail = detail.ok_or_else(|| Problem::not_found("incident", &id))?;
-    Ok(Json(shape::incident(&detail)))
+    let mut shown = json!(shape::incident(&detail));
+    if let Some(fields) = shown.as_object_mut() {
+        let like = problems::like(&app, detail.incident.id).await?;
+        fields.insert("recognised".into(), json!(like.as_ref().map(problems::like_json)));
+    }
+    Ok(Json(shown))
 }
 
 /// `GET /api/v1/alerts`.

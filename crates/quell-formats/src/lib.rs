@@ -15,6 +15,7 @@ pub mod learned;
 pub mod mistake;
 pub mod notice;
 pub mod pagerduty;
+mod problem_record;
 pub mod record;
 pub mod replay;
 pub mod settings;

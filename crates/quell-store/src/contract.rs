@@ -249,7 +249,7 @@ pub enum StoreError {
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A store. Methods that write for a shard are called by its one engine only.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: crate::problems::ProblemStore + crate::forecasts::ForecastStore {
     /// Takes the shard over: raises its epoch and reads what its engine needs.
     fn take_over(&self, shard: Shard) -> Answer<'_, Restored>;
 

@@ -4,8 +4,11 @@
 //! out are the nouns of `quell-domain` and the effects of `quell-engine`.
 
 pub mod contract;
+pub mod forecasts;
 mod json;
 pub mod postgres;
+mod problem_json;
+pub mod problems;
 mod said;
 mod sql;
 pub mod sqlite;
@@ -14,5 +17,7 @@ pub use contract::{
     AlertQuery, Change, ChangeQuery, Commit, Committed, Delivery, Flush, IncidentDetail, IncidentQuery, Page,
     Positions, RELATED, Restored, Store, StoreError, Version,
 };
+pub use forecasts::{ForecastStore, MODELS, Which};
 pub use postgres::PostgresStore;
+pub use problems::{ProblemDetail, ProblemQuery, ProblemStore, RecognisedQuery};
 pub use sqlite::SqliteStore;

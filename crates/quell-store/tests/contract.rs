@@ -12,7 +12,9 @@ use quell_domain::{
 use quell_engine::{AlertChange, ChangeRow, Effects, Parked};
 use quell_store::{AlertQuery, ChangeQuery, IncidentQuery, Positions, Store, StoreError};
 use support::artefacts::*;
+use support::forecasts::*;
 use support::postgres;
+use support::problems::*;
 use support::writers::*;
 use support::*;
 
@@ -485,5 +487,11 @@ contract!(
         a_dropped_commit_leaves_the_writer_usable,
         outcomes_are_kept_for_replays,
         texts_of_any_character_are_kept_and_found,
+        what_is_known_of_problems_is_restored,
+        a_problem_is_read_with_what_belongs_to_it,
+        problems_and_signatures_come_in_pages,
+        forecasts_are_kept_and_marked,
+        the_last_models_are_kept,
+        incidents_of_other_systems_are_added_once,
     ]
 );

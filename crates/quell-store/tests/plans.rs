@@ -90,6 +90,26 @@ const LOOK_UPS: &[(&str, &str, &str)] = &[
         "feedback_in_force",
         "feedback_in_force",
     ),
+    (
+        "SELECT * FROM recognitions WHERE tenant = ? AND shard = ? AND signature IN (?, ?) ORDER BY incident DESC LIMIT 9",
+        "recognitions_by_signature",
+        "recognitions_by_signature",
+    ),
+    (
+        "SELECT * FROM problem_timeline WHERE tenant = ? AND shard = ? AND problem = ? ORDER BY id",
+        "problem_timeline",
+        "problem_timeline_by_problem",
+    ),
+    (
+        "SELECT count(*) FROM outbox WHERE tenant = ? AND shard = ? AND incident = ? AND state = 1",
+        "outbox_told",
+        "outbox_told",
+    ),
+    (
+        "SELECT number FROM signatures WHERE tenant = ? AND shard = ? AND merged_into = ?",
+        "signatures_by_merger",
+        "signatures_by_merger",
+    ),
     ("SELECT * FROM outbox WHERE sink = ? AND state = 0 ORDER BY seq LIMIT 9", "outbox_waiting", "outbox_waiting"),
     (
         "SELECT * FROM timeline WHERE tenant = ? AND shard = ? AND incident = ? ORDER BY id",
@@ -147,6 +167,11 @@ const HISTORY: &str = "
         'summary', 'ana', NULL, '{}', 'ci-' || n % 900, 1, '{}', NULL, n, n, n FROM generate_series(1, 20000) n;
     INSERT INTO feedback SELECT 0, 0, n, n, n, 'ana', CASE WHEN n > 4900 THEN 0 ELSE 1 END, '{}'
         FROM generate_series(1, 5000) n;
+    INSERT INTO recognitions SELECT 0, 0, n, n / 30, 1, false, n, n, 'how', 1, 1, NULL, NULL, 0, '{}', NULL
+        FROM generate_series(1, 60000) n;
+    INSERT INTO problem_timeline (tenant, shard, problem, at, actor, reason)
+        SELECT 0, 0, n / 10, n, 'ana', '{}' FROM generate_series(1, 20000) n;
+    INSERT INTO signatures SELECT 0, 0, n, 1, n, CASE WHEN n % 40 = 0 THEN n / 80 END, '{}' FROM generate_series(1, 4000) n;
     INSERT INTO outbox (id, sink, tenant, shard, incident, number, transition, at, title, priority, alerts, reason, state,
         attempts, due_at) SELECT n::text, 'one', 0, 0, n, 0, 0, n, 'title', 1, 1, '{}', CASE WHEN n > 19900 THEN 0 ELSE 1 END,
         1, 0 FROM generate_series(1, 20000) n;

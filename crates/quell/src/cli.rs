@@ -15,8 +15,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::forecast::{self, Evaluate};
 use crate::import::Import;
+use crate::import_incidents::ImportIncidents;
 use crate::traffic::Traffic;
-use crate::{check, compare, demo, explain, hygiene, import, replay, serve, settings, stores};
+use crate::{check, compare, demo, explain, hygiene, import, import_incidents, replay, serve, settings, stores};
 
 /// Turns alert storms into the few incidents that matter.
 #[derive(Debug, Parser)]
@@ -138,6 +139,8 @@ enum Command {
 enum What {
     /// CIs and relationships.
     Topology(Import),
+    /// Incidents of the past, for forecasts.
+    Incidents(ImportIncidents),
 }
 
 #[derive(Debug, Subcommand)]
@@ -226,6 +229,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Hygiene { url, list } => print!("{}", runtime()?.block_on(hygiene::run(&url, list))?),
         Command::Import { what: What::Topology(asked) } => print!("{}", runtime()?.block_on(import::run(&asked))?),
+        Command::Import { what: What::Incidents(asked) } => {
+            print!("{}", runtime()?.block_on(import_incidents::run(&asked))?);
+        }
         Command::Forecast { command } => {
             let ForecastCommand::Evaluate { incidents, map, horizon, split, from, to, seed, json, check_rows } =
                 command;

@@ -154,6 +154,7 @@ impl Desk {
         }
         self.gauges.disposed(effects.disposed);
         self.gauges.altered(effects.altered);
+        self.gauges.recognised(effects.problems.tally);
         self.gauges.unbound(&effects.alerts);
         let (alerts, incidents) = self.engine.in_hand();
         self.gauges.in_hand(alerts, incidents);

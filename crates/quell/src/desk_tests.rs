@@ -9,8 +9,9 @@ use futures::future::BoxFuture;
 use prometheus::Registry;
 use quell_api::ports::Live;
 use quell_domain::{
-    Alert, AlertId, ArtefactKind, Command, CommandKind, Digest, Feedback, Fingerprint, Incident, IncidentId, Input,
-    Moment, Outcome, Position, Shard, Timestamp, Verdict,
+    Alert, AlertId, ArtefactKind, Command, CommandKind, Digest, Feedback, Fingerprint, HistoricIncident, Incident,
+    IncidentId, Input, KeptForecast, KeptModel, KnownSignature, Moment, Outcome, Position, Shard, SignatureId, Subject,
+    Timestamp, Verdict,
 };
 use quell_engine::{Checkpoint, Engine, Parked};
 use quell_formats::{alertmanager, settings};
@@ -55,6 +56,42 @@ macro_rules! pass_on {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $out:ty;)*) => {
         $(fn $name(&self, $($arg: $kind),*) -> Answer<'_, $out> { self.inner.$name($($arg),*) })*
     };
+}
+
+impl quell_store::ProblemStore for Flaky {
+    pass_on! {
+        problems(shard: Shard, query: quell_store::ProblemQuery) -> Page<quell_domain::Problem, quell_domain::ProblemId>;
+        problem(shard: Shard, id: quell_domain::ProblemId) -> Option<quell_store::ProblemDetail>;
+        signature(shard: Shard, id: SignatureId) -> Option<KnownSignature>;
+        signatures(shard: Shard, before: Option<SignatureId>, limit: u32) -> Page<KnownSignature, SignatureId>;
+        recognition(shard: Shard, incident: IncidentId) -> Option<quell_domain::Recognition>;
+        recognised(shard: Shard, query: quell_store::RecognisedQuery) -> Vec<quell_domain::Recognition>;
+        recognised_since(shard: Shard) -> Option<Timestamp>;
+    }
+}
+
+impl quell_store::ForecastStore for Flaky {
+    fn keep_forecasts<'a>(&'a self, shard: Shard, rows: &'a [KeptForecast]) -> Answer<'a, ()> {
+        self.inner.keep_forecasts(shard, rows)
+    }
+
+    fn mark_forecasts<'a>(&'a self, shard: Shard, rows: &'a [KeptForecast]) -> Answer<'a, ()> {
+        self.inner.mark_forecasts(shard, rows)
+    }
+
+    fn put_model<'a>(&'a self, shard: Shard, model: &'a KeptModel) -> Answer<'a, ()> {
+        self.inner.put_model(shard, model)
+    }
+
+    fn add_history<'a>(&'a self, shard: Shard, incidents: &'a [HistoricIncident]) -> Answer<'a, u64> {
+        self.inner.add_history(shard, incidents)
+    }
+
+    pass_on! {
+        forecasts(shard: Shard, of: Subject, horizon: u32, which: quell_store::Which, limit: u32) -> Vec<KeptForecast>;
+        model(shard: Shard, of: Subject, horizon: u32) -> Option<KeptModel>;
+        history(shard: Shard, after: u64, limit: u32) -> Vec<(u64, HistoricIncident)>;
+    }
 }
 
 impl Store for Flaky {

@@ -24,10 +24,12 @@ use tokio::sync::watch;
 use crate::artefacts::Shelf;
 use crate::clock::SystemClock;
 use crate::desk::Desk;
+use crate::forecaster::Forecaster;
 use crate::gauges::{Gauges, Lag, LearnedGauges};
 use crate::intake::Door;
 use crate::learner::Learner;
 use crate::live::Published;
+use crate::prover::Prover;
 use crate::{keeper, recover, settings, shell, stores};
 
 /// What to serve, as the command line says it.
@@ -191,7 +193,15 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     }
     let house = keeper::run(Arc::clone(&door), Arc::clone(&store), Arc::clone(&clock), shard, config.clone());
     let watch = keeper::watch(Arc::clone(&store), Arc::clone(&published), shard);
-    let house = [tokio::spawn(house), tokio::spawn(watch), tokio::spawn(learner.run(config.learning))];
+    let prover = Prover::new(&door, Arc::clone(&clock));
+    let forecaster = Forecaster::new(&door, Arc::clone(&clock), &registry)?;
+    let house = [
+        tokio::spawn(house),
+        tokio::spawn(watch),
+        tokio::spawn(learner.run(config.learning)),
+        tokio::spawn(prover.run()),
+        tokio::spawn(forecaster.run(config.learning.enabled)),
+    ];
     let limits = ApiLimits {
         encoded_bytes: config.intake.body_bytes,
         decoded_bytes: config.intake.decoded_bytes,

@@ -149,7 +149,9 @@ async fn play_log(
         for entry in records {
             let received_at = entry.stamp.received_at;
             match record::decode(entry.kind, &entry.body)? {
-                Input::Activate(Activation { kind: ArtefactKind::Rules, .. }) | Input::Command(_) => {}
+                Input::Activate(Activation { kind: ArtefactKind::Rules, .. })
+                | Input::Command(_)
+                | Input::Problem(_) => {}
                 Input::Activate(Activation { kind: ArtefactKind::Topology, .. }) if fixed.is_some() => {}
                 Input::Activate(activation) => {
                     let artefact = artefacts::load(store, activation.kind, activation.digest).await?;

@@ -51,6 +51,11 @@ pub(crate) struct State {
     pub(crate) graph: Arc<Graph>,
     pub(crate) versions: Vec<Version>,
     pub(crate) artefacts: BTreeMap<Digest, Vec<u8>>,
+    pub(crate) problems: Vec<quell_store::ProblemDetail>,
+    pub(crate) recognitions: Vec<quell_domain::Recognition>,
+    pub(crate) forecasts: Vec<quell_domain::KeptForecast>,
+    pub(crate) imported: Vec<quell_domain::HistoricIncident>,
+    pub(crate) asked_problems: Vec<quell_domain::ProblemCommand>,
 }
 
 /// The ports and the store.
@@ -128,6 +133,19 @@ impl Intake for Script {
         })
     }
 
+    fn problem(
+        &self,
+        command: quell_domain::ProblemCommand,
+        _patience: Duration,
+    ) -> BoxFuture<'_, Result<Commanded, Refusal>> {
+        Box::pin(async move {
+            self.gate().await?;
+            let mut state = self.state.lock().expect("not poisoned");
+            state.asked_problems.push(command);
+            Ok(Commanded { position: Position(state.asked_problems.len() as u64), verdict: state.verdict })
+        })
+    }
+
     fn topology(&self, topology: Topology) -> BoxFuture<'_, Result<Activated, Refusal>> {
         Box::pin(async move {
             self.gate().await?;
@@ -163,7 +181,7 @@ impl Live for Script {
 }
 
 /// An answer that is there at once.
-fn now<'a, T: Send + 'a>(value: T) -> Answer<'a, T> {
+pub(crate) fn now<'a, T: Send + 'a>(value: T) -> Answer<'a, T> {
     Box::pin(async move { Ok(value) })
 }
 

@@ -58,7 +58,7 @@ impl Session for PgConnection {
 
     /// `before SELECT … FROM unnest($1, …) after`: one array for each column, so that the text is the same for any
     /// number of rows.
-    async fn write(&mut self, operation: &'static str, frame: Frame<'_>, values: Vec<Cell>) -> Result<(), StoreError> {
+    async fn write(&mut self, operation: &'static str, frame: Frame<'_>, values: Vec<Cell>) -> Result<u64, StoreError> {
         let Frame { before, shard, columns, after } = frame;
         let mut text = String::with_capacity(before.len() + after.len() + columns * 5 + 64);
         text.push_str(before);
@@ -85,7 +85,8 @@ impl Session for PgConnection {
             added.map_err(|why| damaged(operation, "a row written", why.to_string()))?;
         }
         let query = sqlx::query_with(AssertSqlSafe(text), arguments);
-        in_time(operation, async { query.execute(self).await.map(drop).map_err(fault(operation)) }).await
+        let done = in_time(operation, async { query.execute(self).await.map_err(fault(operation)) });
+        Ok(done.await?.rows_affected())
     }
 }
 

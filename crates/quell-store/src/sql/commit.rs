@@ -9,14 +9,14 @@ use quell_engine::{AlertChange, Checkpoint, Effects, Fold};
 
 use super::rows::{ALERT_COLUMNS, Cells, INCIDENT_COLUMNS, VERDICTS, bind_alert, bind_fold, bind_incident, number};
 use super::statement::{Query, with_given, write_rows};
-use super::{Session, change_events, outbox};
+use super::{Session, change_events, outbox, problems};
 use crate::contract::{Change, Commit, Committed, Flush, StoreError, Version};
 use crate::{json, said};
 
 const COMMIT: &str = "commit";
 
 /// What stands before and after the rows of an upsert.
-type Upsert = LazyLock<(String, String)>;
+pub(super) type Upsert = LazyLock<(String, String)>;
 
 static ALERTS: Upsert = LazyLock::new(|| upsert("alerts", &ALERT_COLUMNS, &["id"]));
 static INCIDENTS: Upsert = LazyLock::new(|| upsert("incidents", &INCIDENT_COLUMNS, &["number"]));
@@ -47,8 +47,8 @@ pub(super) fn upsert(table: &str, columns: &[&str], key: &[&str]) -> (String, St
 }
 
 /// The last item of each key, in the order of the keys.
-fn last_of<I, K: Ord>(items: &[I], key: impl Fn(&I) -> K) -> Vec<&I> {
-    items.iter().map(|item| (key(item), item)).collect::<BTreeMap<K, &I>>().into_values().collect()
+pub(super) fn last_of<'a, I, K: Ord>(items: &'a [I], key: impl Fn(&'a I) -> K) -> Vec<&'a I> {
+    items.iter().map(|item| (key(item), item)).collect::<BTreeMap<K, &'a I>>().into_values().collect()
 }
 
 /// The value a column has after an upsert: the new one, but for an alert's reasons. A version that gives none of them
@@ -140,6 +140,7 @@ pub(super) async fn write<S: Session>(
         outcomes: _,
         feedback: _,
         changes: told,
+        problems: of_problems,
         disposed: _,
         altered: _,
     } = commit.effects;
@@ -147,6 +148,7 @@ pub(super) async fn write<S: Session>(
     let changes = write_incidents(session, shard, &last_incidents(commit.effects), claimed.first_change).await?;
     write_history(session, shard, commit.effects).await?;
     change_events::write(session, shard, told).await?;
+    problems::write(session, shard, of_problems).await?;
     write_activations(session, shard, commit.activations).await?;
     outbox::add(session, shard, notices, sinks).await?;
     if let Some(Flush { folds }) = commit.flush {
@@ -309,6 +311,7 @@ async fn write_history<S: Session>(session: &mut S, shard: Shard, effects: &Effe
         query.bind(actor.clone()).bind(*standing as i32).bind(said::write_said(said))
     })
     .await
+    .map(drop)
 }
 
 /// Writes what came into force; a record decided again after a restart changes nothing.
@@ -324,6 +327,7 @@ async fn write_activations<S: Session>(
         query.bind(*kind as u8).bind(at.micros()).bind(position.0.cast_signed()).bind(digest.0.to_vec())
     })
     .await
+    .map(drop)
 }
 
 /// Writes what repeats changed: the narrow part of every alert, and the text of those that said something new.

@@ -5,7 +5,9 @@
 
 mod change_events;
 mod commit;
+mod forecasts;
 mod outbox;
+mod problems;
 mod read;
 mod retention;
 mod rows;
@@ -43,13 +45,13 @@ pub(crate) trait Session: Send {
         read: impl Fn(&Self::Row) -> Result<T, StoreError> + Send,
     ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send;
 
-    /// Runs a statement around rows, whose values stand one row after the other.
+    /// Runs a statement around rows, whose values stand one row after the other; returns how many rows it changed.
     fn write(
         &mut self,
         operation: &'static str,
         frame: Frame<'_>,
         values: Vec<Cell>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
 /// A row of a result.

@@ -47,6 +47,7 @@ pub(super) async fn add<S: Session>(
             .bind(Timestamp::MIN.micros())
     })
     .await
+    .map(drop)
 }
 
 /// See [`crate::Store::due`].

@@ -10,7 +10,7 @@ use super::rows::{
     Cells, SELECT_ALERTS, SELECT_INCIDENTS, VERDICTS, by_order, number, read_alert, read_incident, read_state,
 };
 use super::statement::{Query, within};
-use super::{Row, Session, change_events, damaged};
+use super::{Row, Session, change_events, damaged, problems};
 use crate::contract::{
     AlertQuery, Change, IncidentDetail, IncidentQuery, Page, Positions, RELATED, Restored, StoreError, Version,
 };
@@ -41,7 +41,9 @@ pub(super) async fn restore<S: Session>(session: &mut S, shard: Shard, epoch: u6
     sql.push(" AND standing = 0 ORDER BY command");
     let feedback = session.collect(TAKE_OVER, sql, |row| read_feedback(shard, row)).await?;
     let changes = change_events::in_hand(session, shard, TAKE_OVER).await?;
-    Ok(Restored { epoch, positions, snapshot: Snapshot { checkpoint, alerts, incidents, feedback, changes } })
+    let problems = problems::in_hand(session, shard, TAKE_OVER).await?;
+    let snapshot = Snapshot { checkpoint, alerts, incidents, feedback, changes, problems };
+    Ok(Restored { epoch, positions, snapshot })
 }
 
 /// See [`crate::Store::position`].

@@ -63,7 +63,7 @@ pub(super) async fn drop_superseded<S: Session>(
 }
 
 /// What deletes the oldest rows of each kind, and what goes with each of them.
-const KINDS: [(&str, Option<(&str, &str)>); 6] = [
+const KINDS: [(&str, Option<(&str, &str)>); 9] = [
     (
         "DELETE FROM alerts WHERE tenant = ?1 AND shard = ?2 AND id IN (SELECT id FROM alerts WHERE tenant = ?1 \
         AND shard = ?2 AND in_hand = 0 AND ends_at < ?3 AND state = 1 ORDER BY ends_at LIMIT ?4) RETURNING id",
@@ -95,6 +95,27 @@ const KINDS: [(&str, Option<(&str, &str)>); 6] = [
         "DELETE FROM change_events WHERE tenant = ?1 AND shard = ?2 AND (position, ordinal) IN (SELECT position, \
         ordinal FROM change_events WHERE tenant = ?1 AND shard = ?2 AND in_hand = 0 AND received_at < ?3 \
         ORDER BY received_at LIMIT ?4) RETURNING position",
+        None,
+    ),
+    // What recurrence is learned from is kept beyond its time, half a million of them; of signatures the newest stays,
+    // because the next one is numbered after it.
+    (
+        "DELETE FROM recognitions WHERE tenant = ?1 AND shard = ?2 AND incident IN (SELECT incident FROM recognitions \
+        WHERE tenant = ?1 AND shard = ?2 AND incident <= (SELECT max(incident) FROM recognitions WHERE tenant = ?1 \
+        AND shard = ?2) - 500000 AND opened_at < ?3 ORDER BY incident LIMIT ?4) RETURNING incident",
+        None,
+    ),
+    (
+        "DELETE FROM signatures WHERE tenant = ?1 AND shard = ?2 AND number IN (SELECT number FROM signatures \
+        WHERE tenant = ?1 AND shard = ?2 AND in_hand = 0 AND last_at < ?3 AND number < (SELECT max(number) \
+        FROM signatures WHERE tenant = ?1 AND shard = ?2) ORDER BY last_at LIMIT ?4) RETURNING number",
+        None,
+    ),
+    // A quarter of scorecards is enough to trust a forecast or not.
+    (
+        "DELETE FROM forecasts WHERE tenant = ?1 AND shard = ?2 AND (subject, horizon, at, name) IN (SELECT subject, \
+        horizon, at, name FROM forecasts WHERE tenant = ?1 AND shard = ?2 AND marked = 1 AND at < ?3 LIMIT ?4) \
+        RETURNING at",
         None,
     ),
 ];

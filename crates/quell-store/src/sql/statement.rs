@@ -33,6 +33,7 @@ macro_rules! cells {
 
 cells! {
     i64 => |value| Cell::Integer(Some(value));
+    f64 => |value| Cell::Real(Some(value));
     i32 => |value| Cell::Integer(Some(value.into()));
     u32 => |value| Cell::Integer(Some(value.into()));
     u8 => |value| Cell::Integer(Some(value.into()));
@@ -77,6 +78,15 @@ impl Query {
         self.values.push(value.into());
         self
     }
+
+    /// Values in their place, for `IN`: with commas between them, and one that equals nothing where there is none.
+    pub(crate) fn push_list<T: Into<Cell>>(&mut self, values: impl IntoIterator<Item = T>) -> &mut Self {
+        let mut any = false;
+        for value in values {
+            self.push(if std::mem::replace(&mut any, true) { ", " } else { "" }).push_bind(value);
+        }
+        if any { self } else { self.push("NULL") }
+    }
 }
 
 /// A query of one shard's rows; more conditions may follow.
@@ -101,14 +111,14 @@ pub(crate) struct Frame<'a> {
 }
 
 /// Writes items with as few statements as the database allows, each of one row for each item: `head`, the rows, `tail`.
-/// The first two columns are tenant and shard.
+/// The first two columns are tenant and shard. Returns how many rows were written.
 pub(crate) async fn write_rows<S: Session, I: Sync>(
     session: &mut S,
     (operation, shard): (&'static str, Shard),
     (head, columns, tail): (&str, usize, &str),
     items: &[I],
     bind: impl Fn(Query, &I) -> Query + Send,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let frame = Frame { before: head, shard: Some(shard), columns, after: tail };
     in_pieces(session, operation, frame, items, bind).await
 }
@@ -124,7 +134,7 @@ pub(crate) async fn with_given<S: Session, I: Sync>(
     let before = format!("WITH given ({}) AS (", columns.join(", "));
     let after = format!(") {statement}");
     let frame = Frame { before: &before, shard: None, columns: columns.len(), after: &after };
-    in_pieces(session, operation, frame, items, bind).await
+    in_pieces(session, operation, frame, items, bind).await.map(drop)
 }
 
 async fn in_pieces<S: Session, I: Sync>(
@@ -133,16 +143,16 @@ async fn in_pieces<S: Session, I: Sync>(
     frame: Frame<'_>,
     items: &[I],
     bind: impl Fn(Query, &I) -> Query + Send,
-) -> Result<(), StoreError> {
-    let mut left = items;
+) -> Result<u64, StoreError> {
+    let (mut left, mut changed) = (items, 0);
     while !left.is_empty() {
         let (piece, rest) = left.split_at(S::piece(left.len()));
         let mut query = Query { text: String::new(), values: Vec::with_capacity(piece.len() * frame.columns) };
         for item in piece {
             query = bind(query, item);
         }
-        session.write(operation, frame, query.values).await?;
+        changed += session.write(operation, frame, query.values).await?;
         left = rest;
     }
-    Ok(())
+    Ok(changed)
 }

@@ -44,7 +44,7 @@ impl Session for SqliteConnection {
 
     /// `before VALUES (…),(…) after`. Tenant and shard stand in the text, because a numbered parameter that many rows
     /// share is looked up by name for every one of them.
-    async fn write(&mut self, operation: &'static str, frame: Frame<'_>, values: Vec<Cell>) -> Result<(), StoreError> {
+    async fn write(&mut self, operation: &'static str, frame: Frame<'_>, values: Vec<Cell>) -> Result<u64, StoreError> {
         let Frame { before, shard, columns, after } = frame;
         let rows = values.len() / columns;
         let mut text = String::with_capacity(before.len() + after.len() + rows * (columns * 2 + 8) + 16);
@@ -62,7 +62,7 @@ impl Session for SqliteConnection {
         }
         text.push(' ');
         text.push_str(after);
-        self.execute(operation, Query { text, values }).await.map(drop)
+        self.execute(operation, Query { text, values }).await
     }
 }
 

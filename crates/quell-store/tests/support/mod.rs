@@ -2,8 +2,10 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod artefacts;
+pub(crate) mod forecasts;
 pub(crate) mod postgres;
 pub(crate) mod postgres_server;
+pub(crate) mod problems;
 pub(crate) mod relay;
 pub(crate) mod writers;
 
