@@ -80,6 +80,10 @@ async fn look_ups_use_their_indexes() {
             "recognitions_by_signature",
         ),
         (
+            "SELECT * FROM recognitions WHERE tenant = ? AND shard = ? AND cause = ? ORDER BY incident DESC LIMIT 9",
+            "recognitions_by_cause",
+        ),
+        (
             "SELECT * FROM problem_timeline WHERE tenant = ? AND shard = ? AND problem = ? ORDER BY id",
             "problem_timeline",
         ),

@@ -362,7 +362,7 @@ async fn recognised(
     query: RecognisedQuery,
 ) -> Result<Vec<Recognition>, StoreError> {
     const RECOGNISED: &str = "recognised";
-    let RecognisedQuery { signatures, over, before, limit } = query;
+    let RecognisedQuery { signatures, cause, over, before, limit } = query;
     let select = format!("SELECT {RECOGNITION} FROM recognitions");
     let mut sql = within(&select, shard, "");
     if let Some(signatures) = signatures {
@@ -372,6 +372,9 @@ async fn recognised(
             list.push_bind(id.number.cast_signed());
         }
         sql.push(")");
+    }
+    if let Some(cause) = cause {
+        sql.push(" AND cause = ").push_bind(cause.to_string());
     }
     match over {
         Some(true) => sql.push(" AND ended_at IS NOT NULL"),
