@@ -12,6 +12,7 @@ mod forecasts;
 mod guard;
 mod health;
 mod hygiene;
+mod impact;
 mod learned;
 mod metrics;
 mod pages;

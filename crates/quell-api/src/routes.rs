@@ -13,8 +13,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::answer::Problem;
 use crate::{
-    App, changes, commands, doors, forecasts, guard, health, hygiene, learned, pages, problem_commands, problem_pages,
-    problems, reads, stream,
+    App, changes, commands, doors, forecasts, guard, health, hygiene, impact, learned, pages, problem_commands,
+    problem_pages, problems, reads, stream,
 };
 
 /// The description of this API, kept by hand.
@@ -54,7 +54,7 @@ pub(crate) fn table() -> Vec<Route> {
         route(Method::PUT, "/api/v1/topology", reads::put_topology),
         route(get.clone(), "/api/v1/topology", reads::topology),
         route(get.clone(), "/api/v1/topology/versions", reads::versions),
-        route(get.clone(), "/api/v1/impact", reads::impact),
+        route(get.clone(), "/api/v1/impact", impact::impact),
         route(get.clone(), "/api/v1/hygiene", hygiene::hygiene),
         route(get.clone(), "/api/v1/learned", learned::learned),
         route(get.clone(), "/api/v1/incidents", reads::incidents),

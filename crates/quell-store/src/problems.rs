@@ -3,7 +3,7 @@
 //! Absent on purpose: writing them; they are effects, and travel with every commit.
 
 use quell_domain::{
-    IncidentId, KnownSignature, Problem, ProblemEntry, ProblemId, ProblemState, Recognition, Shard, SignatureId,
+    CiId, IncidentId, KnownSignature, Problem, ProblemEntry, ProblemId, ProblemState, Recognition, Shard, SignatureId,
     Timestamp,
 };
 
@@ -25,6 +25,8 @@ pub struct ProblemQuery {
 pub struct RecognisedQuery {
     /// Only incidents of these signatures.
     pub signatures: Option<Vec<SignatureId>>,
+    /// Only those with this probable cause.
+    pub cause: Option<CiId>,
     /// Only those that are over, or only those that are not.
     pub over: Option<bool>,
     /// Only those before this one in the order of the list.

@@ -96,6 +96,11 @@ const LOOK_UPS: &[(&str, &str, &str)] = &[
         "recognitions_by_signature",
     ),
     (
+        "SELECT * FROM recognitions WHERE tenant = ? AND shard = ? AND cause = ? ORDER BY incident DESC LIMIT 9",
+        "recognitions_by_cause",
+        "recognitions_by_cause",
+    ),
+    (
         "SELECT * FROM problem_timeline WHERE tenant = ? AND shard = ? AND problem = ? ORDER BY id",
         "problem_timeline",
         "problem_timeline_by_problem",
@@ -167,7 +172,7 @@ const HISTORY: &str = "
         'summary', 'ana', NULL, '{}', 'ci-' || n % 900, 1, '{}', NULL, n, n, n FROM generate_series(1, 20000) n;
     INSERT INTO feedback SELECT 0, 0, n, n, n, 'ana', CASE WHEN n > 4900 THEN 0 ELSE 1 END, '{}'
         FROM generate_series(1, 5000) n;
-    INSERT INTO recognitions SELECT 0, 0, n, n / 30, 1, false, n, n, 'how', 1, 1, NULL, NULL, 0, '{}', NULL
+    INSERT INTO recognitions SELECT 0, 0, n, n / 30, 1, false, n, n, 'how', 1, 1, 'ci-' || n % 5000, NULL, 0, '{}', NULL
         FROM generate_series(1, 60000) n;
     INSERT INTO problem_timeline (tenant, shard, problem, at, actor, reason)
         SELECT 0, 0, n / 10, n, 'ana', '{}' FROM generate_series(1, 20000) n;

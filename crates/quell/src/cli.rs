@@ -17,7 +17,9 @@ use crate::forecast::{self, Evaluate};
 use crate::import::Import;
 use crate::import_incidents::ImportIncidents;
 use crate::traffic::Traffic;
-use crate::{check, compare, demo, explain, hygiene, import, import_incidents, replay, serve, settings, stores};
+use crate::{
+    check, compare, demo, explain, hygiene, impact, import, import_incidents, replay, serve, settings, stores,
+};
 
 /// Turns alert storms into the few incidents that matter.
 #[derive(Debug, Parser)]
@@ -122,6 +124,15 @@ enum Command {
         /// Items of each list, 1 to 1000.
         #[arg(long, default_value_t = 20)]
         list: u32,
+    },
+    /// Tell what depends on CIs before they are changed, what redundancy is lost, and what came of earlier changes.
+    Impact {
+        /// The CIs to be changed, by their ids, with commas between them.
+        #[arg(long)]
+        change: String,
+        /// The running quell: http://127.0.0.1:9099.
+        #[arg(long)]
+        url: String,
     },
     /// Take over what another system knows.
     Import {
@@ -228,6 +239,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             runtime()?.block_on(play(recorded, config, output, compare, &truth, json))?;
         }
         Command::Hygiene { url, list } => print!("{}", runtime()?.block_on(hygiene::run(&url, list))?),
+        Command::Impact { change, url } => print!("{}", runtime()?.block_on(impact::run(&url, &change))?),
         Command::Import { what: What::Topology(asked) } => print!("{}", runtime()?.block_on(import::run(&asked))?),
         Command::Import { what: What::Incidents(asked) } => {
             print!("{}", runtime()?.block_on(import_incidents::run(&asked))?);

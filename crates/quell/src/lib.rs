@@ -21,6 +21,7 @@ mod forecaster;
 mod forecaster_tests;
 mod gauges;
 mod hygiene;
+mod impact;
 mod import;
 mod import_incidents;
 mod intake;

@@ -77,7 +77,8 @@ impl Prover {
         let Some(detail) = store.problem(shard, problem.id).await? else { return Ok(None) };
         let signatures: Vec<SignatureId> = detail.signatures.iter().map(|row| row.id).collect();
         let over = Some(true);
-        let query = RecognisedQuery { signatures: Some(signatures), over, before: None, limit: INCIDENTS };
+        let signatures = Some(signatures);
+        let query = RecognisedQuery { signatures, over, limit: INCIDENTS, ..RecognisedQuery::default() };
         let mut opened: Vec<Timestamp> =
             store.recognised(shard, query).await?.iter().map(|row| row.opened_at).collect();
         opened.sort_unstable();

@@ -40,8 +40,10 @@ impl quell_store::ProblemStore for Script {
         now(self.get(|state| state.recognitions.iter().find(|row| row.incident == incident).cloned()))
     }
 
-    fn recognised(&self, _: Shard, _: RecognisedQuery) -> Answer<'_, Vec<Recognition>> {
-        now(self.get(|state| state.recognitions.clone()))
+    fn recognised(&self, _: Shard, query: RecognisedQuery) -> Answer<'_, Vec<Recognition>> {
+        let mut rows = self.get(|state| state.recognitions.clone());
+        rows.retain(|row| query.cause.is_none() || row.traits.cause == query.cause);
+        now(rows)
     }
 
     fn recognised_since(&self, _: Shard) -> Answer<'_, Option<Timestamp>> {

@@ -221,6 +221,47 @@ async fn a_linked_change_must_be_known_and_counts_from_its_end() {
 }
 
 #[tokio::test]
+async fn a_change_of_several_cis_tells_what_it_risks() {
+    let topology = r#"{"cis":[{"id":"shop","kind":"service","name":"Shop"},{"id":"web-1","kind":"host","name":"w1"},
+        {"id":"web-2","kind":"host","name":"w2"},{"id":"db-1","kind":"database","name":"DB"}],
+        "relationships":[{"from":"shop","to":"web-1","kind":"depends_on","redundancy":"web"},
+        {"from":"shop","to":"web-2","kind":"depends_on","redundancy":"web"},{"from":"web-2","to":"db-1","kind":"runs_on"}]}"#;
+    let topology = quell_formats::topology::decode(topology.as_bytes()).expect("a sound topology");
+    let change = Change {
+        id: ChangeId { position: Position(7), ordinal: 0 },
+        fingerprint: quell_domain::Fingerprint(1),
+        source: Source::PagerDutyChange,
+        summary: "Deploy".into(),
+        by: String::new(),
+        link: None,
+        labels: Labels::default(),
+        binding: None,
+        unbound: None,
+        starts_at: at(100),
+        ends_at: None,
+        received_at: at(100),
+    };
+    let script = script().set(|state| {
+        state.graph = std::sync::Arc::new(quell_cmdb::Graph::new(topology));
+        state.told = vec![change];
+    });
+    let one = get(&script.router(), "/api/v1/impact?ci=db-1").await.json();
+    conforms("ImpactOfCi", &one);
+    assert_eq!((&one["cis"], &one["changed"]), (&json!(1), &json!(["db-1"])));
+    let lost = json!({"ci": "shop", "name": "Shop", "alternatives": 2, "left": 1, "at_least": 1, "falls": false,
+        "one_more_failure_fells_it": true});
+    assert_eq!(one["redundancy_lost"], json!([lost]), "what falls with it is lost too");
+    let after = &one["after_changes"][0];
+    assert_eq!((&after["changes"], &after["followed_by_an_incident"]), (&json!(1), &json!(1)));
+    assert_eq!((&after["incidents"], &after["expected_by_chance"]), (&json!(["INC-7"]), &json!(0.2)));
+    let two = get(&script.router(), "/api/v1/impact?ci=db-1,web-1").await.json();
+    assert_eq!((&two["changed"], &two["cis"]), (&json!(["db-1", "web-1"]), &json!(2)));
+    assert_eq!((&two["redundancy_lost"][0]["falls"], &two["services"][0]["ci"]), (&json!(true), &json!("shop")));
+    assert_eq!(get(&script.router(), "/api/v1/impact?ci=db-1,nowhere").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(get(&script.router(), "/api/v1/impact?ci=,").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_is_refused_with_what_is_allowed() {
     for (path, body, place) in [
         ("problems/PRB-1/move", r#"{"to":"new"}"#, "to"),

@@ -34,6 +34,8 @@ CREATE TABLE recognitions (
     workaround TEXT,
     PRIMARY KEY (tenant, shard, incident)
 );
+-- A CI's name may be longer than an ordered index takes.
+CREATE INDEX recognitions_by_cause ON recognitions USING hash (cause);
 CREATE INDEX recognitions_by_signature ON recognitions (tenant, shard, signature, incident);
 
 CREATE TABLE problems (

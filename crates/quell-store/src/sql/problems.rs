@@ -345,12 +345,15 @@ async fn recognised<S: Session>(
     query: RecognisedQuery,
 ) -> Result<Vec<Recognition>, StoreError> {
     const RECOGNISED: &str = "recognised";
-    let RecognisedQuery { signatures, over, before, limit } = query;
+    let RecognisedQuery { signatures, cause, over, before, limit } = query;
     let select = format!("SELECT {RECOGNITION} FROM recognitions");
     let mut sql = within(&select, shard, "");
     if let Some(signatures) = signatures {
         sql.push(" AND signature IN (");
         sql.push_list(signatures.into_iter().map(|id| id.number.cast_signed())).push(")");
+    }
+    if let Some(cause) = cause {
+        sql.push(" AND cause = ").push_bind(cause.to_string());
     }
     match over {
         Some(true) => sql.push(" AND ended_at IS NOT NULL"),

@@ -34,6 +34,7 @@ CREATE TABLE recognitions (
     workaround TEXT,
     PRIMARY KEY (tenant, shard, incident)
 ) WITHOUT ROWID;
+CREATE INDEX recognitions_by_cause ON recognitions (tenant, shard, cause, incident);
 CREATE INDEX recognitions_by_signature ON recognitions (tenant, shard, signature, incident);
 
 CREATE TABLE problems (
@@ -68,6 +69,7 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('signatures', 'signatures_by_merger', '100 100 100 2'),
     ('signatures', 'signatures_history', '100 100 100 1'),
     ('recognitions', 'recognitions', '100000 100000 100000 1'),
+    ('recognitions', 'recognitions_by_cause', '100000 100000 100000 50 1'),
     ('recognitions', 'recognitions_by_signature', '100000 100000 100000 30 1'),
     ('problems', 'problems', '1000 1000 1000 1'),
     ('problems', 'problems_in_hand', '1000 1000 1000 1'),

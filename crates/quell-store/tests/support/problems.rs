@@ -212,6 +212,9 @@ pub(crate) async fn a_problem_is_read_with_what_belongs_to_it(store: &dyn Store)
     assert_eq!(store.recognised(SHARD, query(&[1, 4], None)).await.expect("read"), [of(2, 1), of(1, 4)]);
     assert_eq!(store.recognised(SHARD, query(&[1, 4], Some(incident_id(2)))).await.expect("read"), [of(1, 4)]);
     assert_eq!(store.recognised(SHARD, query(&[], None)).await.expect("read"), []);
+    let of_cause = |ci| RecognisedQuery { cause: Some(CiId::new(ci)), limit: 9, ..RecognisedQuery::default() };
+    assert_eq!(store.recognised(SHARD, of_cause("db-1")).await.expect("read").len(), 3);
+    assert_eq!(store.recognised(SHARD, of_cause("db-2")).await.expect("read"), []);
     let over = |over| RecognisedQuery { over: Some(over), limit: 9, ..RecognisedQuery::default() };
     assert_eq!(store.recognised(SHARD, over(false)).await.expect("read"), []);
     assert_eq!(store.recognised(SHARD, over(true)).await.expect("read").len(), 3);
