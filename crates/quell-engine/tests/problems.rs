@@ -277,3 +277,49 @@ fn an_incident_that_is_merged_into_another_is_none_of_its_own() {
     desk.tick(HOUR);
     assert_eq!(desk.ledger.problems.signatures.len(), 2, "each has its own again");
 }
+
+/// Alerts that no CI is known for, each with a name of its own: as many signatures.
+fn many(desk: &mut Desk, names: std::ops::Range<i64>) {
+    for number in names {
+        let (from, told) = (number * 10, alert(&format!("Odd{number}"), ""));
+        desk.tell(from, &[told.clone().starts(from).ends(from + HOUR)]);
+        desk.tell(from + 6, &[told.resolves().starts(from).ends(from + 5)]);
+    }
+}
+
+#[test]
+fn inv_6_signatures_are_limited_and_those_of_open_problems_stay() {
+    let most = i64::try_from(quell_engine::problems::SIGNATURES).expect("small");
+    let mut desk = drafted();
+    let start = 100_000;
+    many(&mut desk, start..start + most - 1);
+    let in_hand = |desk: &Desk| desk.ledger.problems.signatures.values().filter(|(_, in_hand)| *in_hand).count();
+    assert_eq!((in_hand(&desk), desk.ledger.problems.tally.crowded_out), (quell_engine::problems::SIGNATURES, 0));
+    many(&mut desk, start + most - 1..start + most + 1);
+    assert_eq!((in_hand(&desk), desk.ledger.problems.tally.crowded_out), (quell_engine::problems::SIGNATURES, 2));
+    let (_, kept) = desk.ledger.problems.signatures[&signature(1)];
+    assert!(kept, "the oldest one has an open problem");
+    let (_, oldest_of_the_rest) = desk.ledger.problems.signatures[&signature(2)];
+    assert!(!oldest_of_the_rest);
+    assert_eq!(desk.engine.dump().problems, desk.ledger.snapshot(desk.engine.checkpoint()).problems);
+}
+
+#[test]
+fn inv_6_problems_are_limited_and_settled_ones_make_room() {
+    let most = i64::try_from(quell_engine::problems::PROBLEMS).expect("small");
+    let mut desk = Desk::new("");
+    many(&mut desk, 1..most + 3);
+    let draft = |desk: &mut Desk, number: i64| {
+        let number = u64::try_from(number).expect("positive");
+        desk.ask(1_000_000, ProblemAsk::Draft(signature(number)))
+    };
+    for number in 1..=most {
+        assert_eq!(draft(&mut desk, number), Verdict::Done, "{number}");
+    }
+    assert_eq!(draft(&mut desk, most + 1), Verdict::Refused);
+    assert_eq!(desk.ledger.problems.tally.not_drafted, 1);
+    assert_eq!(desk.ask(1_000_001, of(7, ProblemAct::Reject { why: None })), Verdict::Done);
+    assert_eq!(draft(&mut desk, most + 1), Verdict::Done);
+    assert_eq!(desk.ask(1_000_002, of(7, ProblemAct::Accept)), Verdict::NotFound, "it made room");
+    assert_eq!(desk.engine.dump().problems, desk.ledger.snapshot(desk.engine.checkpoint()).problems);
+}
