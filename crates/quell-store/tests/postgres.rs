@@ -15,6 +15,7 @@ use sqlx::AssertSqlSafe;
 use support::postgres::{beside, database, options};
 use support::relay::Relay;
 use support::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const SHARD: Shard = Shard::FIRST;
 
@@ -219,6 +220,24 @@ async fn a_server_that_is_not_there_is_waited_for_and_no_longer() {
     let began = Instant::now();
     let error = PostgresStore::open(&options(&format!("{url}-none"))).await.expect_err("no such database");
     assert!(began.elapsed() < Duration::from_secs(5), "waiting does not help: {error}");
+}
+
+/// Somebody who is not the server that was asked for: what it says after agreeing to encrypt is no TLS.
+#[tokio::test]
+async fn a_server_that_cannot_prove_itself_is_refused_at_once() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut asked = [0; 8];
+            socket.read_exact(&mut asked).await.expect("the client asks for encryption first");
+            socket.write_all(b"Sthis is no handshake").await.expect("written");
+        }
+    });
+    let began = Instant::now();
+    let url = format!("postgres://quell@127.0.0.1:{port}/quell?sslmode=verify-full");
+    let error = PostgresStore::open(&options(&url)).await.expect_err("refused");
+    assert!(began.elapsed() < Duration::from_secs(5), "it was waited for: {error:?}");
 }
 
 #[tokio::test]

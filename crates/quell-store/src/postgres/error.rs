@@ -32,7 +32,8 @@ pub(super) fn fault(operation: &'static str) -> impl Fn(Error) -> StoreError {
 pub(super) fn passes(error: &StoreError) -> bool {
     let StoreError::Unavailable { source, .. } = error else { return false };
     match source {
-        Error::Io(_) => true,
+        // A server that cannot prove who it is, as it says itself by way of TLS, will not learn it.
+        Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidData,
         // Starting, stopping, and all connections taken.
         Error::Database(error) => {
             error.code().is_some_and(|code| matches!(&*code, "57P01" | "57P02" | "57P03" | "53300" | "25006"))
