@@ -102,19 +102,19 @@ fn alert_id(place: &'static str, text: &str) -> Result<AlertId, Problem> {
 
 /// What the body said.
 #[derive(Debug)]
-struct Words {
-    by: String,
-    note: Option<String>,
+pub(crate) struct Words {
+    pub(crate) by: String,
+    pub(crate) note: Option<String>,
     /// The fields of this command alone, each with its values.
     own: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl Words {
-    fn all(&self, name: &str) -> &[String] {
+    pub(crate) fn all(&self, name: &str) -> &[String] {
         self.own.get(name).map_or(&[], Vec::as_slice)
     }
 
-    fn one(&self, name: &str, allowed: &str) -> Result<&str, Problem> {
+    pub(crate) fn one(&self, name: &str, allowed: &str) -> Result<&str, Problem> {
         match self.all(name) {
             [one] => Ok(one),
             [] => Err(Problem::bad(name, "", allowed)),
@@ -130,7 +130,7 @@ async fn answer(
     own: &[&'static str],
     kind: impl FnOnce(&Words) -> Result<CommandKind, Problem>,
 ) -> Response {
-    let form = is_form(request.headers()) && from_browser(request.headers());
+    let form = by_form(&request);
     match run(app, id, request, (form, own), kind).await {
         Err(problem) if form => pages::refused(app, problem),
         Err(problem) => problem.into_response(),
@@ -157,23 +157,8 @@ async fn run(
     kind: impl FnOnce(&Words) -> Result<CommandKind, Problem>,
 ) -> Result<Done, Problem> {
     let incident = incident_id(app, id)?;
-    let (head, body) = request.into_parts();
-    let foreign = || {
-        let problem =
-            Problem::bad("header Content-Type", "a form", "application/json, or a form of this server's page");
-        Problem { status: StatusCode::FORBIDDEN, code: "cross_origin", ..problem }
-    };
-    if form && !guard::from_own_page(&head.headers) {
-        return Err(foreign());
-    }
+    let words = read_words(app, request, (form, own)).await?;
     let limits = &app.api.limits;
-    let caps = Caps { encoded: BODY_BYTES, decoded: BODY_BYTES, patience: limits.body_patience };
-    let whole = body::read(&head.headers, body, caps, &app.budget).await?;
-    // Programs post JSON under their library's default content type, which is that of forms.
-    if !form && is_form(&head.headers) && !whole.bytes.trim_ascii_start().starts_with(b"{") {
-        return Err(foreign());
-    }
-    let words = if form { from_form(&whole.bytes, own)? } else { from_json(&whole.bytes, own)? };
     let kind = kind(&words)?;
     let (store, shard) = (&app.api.store, app.api.shard);
     if store.incident(shard, incident, 0).await?.is_none() {
@@ -195,6 +180,36 @@ async fn run(
         "incident": after.as_ref().map(shape::incident),
     });
     Ok(Done { incident, verdict: asked.verdict, body })
+}
+
+/// Whether a page of this server asks.
+pub(crate) fn by_form(request: &Request) -> bool {
+    is_form(request.headers()) && from_browser(request.headers())
+}
+
+/// Reads what is asked: a form of a page of this server, or JSON. `own` are the fields of this command alone.
+pub(crate) async fn read_words(
+    app: &App,
+    request: Request,
+    (form, own): (bool, &[&'static str]),
+) -> Result<Words, Problem> {
+    let (head, body) = request.into_parts();
+    let foreign = || {
+        let problem =
+            Problem::bad("header Content-Type", "a form", "application/json, or a form of this server's page");
+        Problem { status: StatusCode::FORBIDDEN, code: "cross_origin", ..problem }
+    };
+    if form && !guard::from_own_page(&head.headers) {
+        return Err(foreign());
+    }
+    let limits = &app.api.limits;
+    let caps = Caps { encoded: BODY_BYTES, decoded: BODY_BYTES, patience: limits.body_patience };
+    let whole = body::read(&head.headers, body, caps, &app.budget).await?;
+    // Programs post JSON under their library's default content type, which is that of forms.
+    if !form && is_form(&head.headers) && !whole.bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(foreign());
+    }
+    if form { from_form(&whole.bytes, own) } else { from_json(&whole.bytes, own) }
 }
 
 /// Reads the id of an incident of this shard.

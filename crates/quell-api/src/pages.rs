@@ -16,6 +16,7 @@ use crate::answer::Problem;
 use crate::commands::incident_id;
 use crate::hygiene::{self, Hygiene};
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
+use crate::problems::{self, Like};
 
 const CSS: &str = include_str!("../assets/app.css");
 const JS: &str = include_str!("../assets/app.js");
@@ -25,16 +26,16 @@ const ALERTS: u32 = 200;
 const LAG_WORTH_SAYING: u64 = 1_000;
 
 /// What every page has.
-struct Frame {
-    title: String,
+pub(crate) struct Frame {
+    pub(crate) title: String,
     /// What is wrong with quell itself; empty when nothing is.
-    warnings: Vec<String>,
-    now: Timestamp,
-    version: &'static str,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) now: Timestamp,
+    pub(crate) version: &'static str,
 }
 
 impl Frame {
-    fn new(app: &App, title: impl Into<String>) -> Self {
+    pub(crate) fn new(app: &App, title: impl Into<String>) -> Self {
         let health = app.api.live.health();
         let mut warnings: Vec<String> =
             health.not_ready.into_iter().map(|why| format!("Alerts are refused: {why}")).collect();
@@ -55,7 +56,7 @@ impl Frame {
     }
 
     /// How long ago, for people.
-    fn ago(&self, at: &Timestamp) -> String {
+    pub(crate) fn ago(&self, at: &Timestamp) -> String {
         match self.now.since(*at).as_secs() {
             0..5 => "just now".into(),
             seconds @ ..90 => format!("{seconds} s ago"),
@@ -93,6 +94,7 @@ struct IncidentPage {
     timeline: Vec<TimelineEntry>,
     merged: Vec<IncidentId>,
     split: Vec<IncidentId>,
+    like: Option<Like>,
 }
 
 #[derive(Template)]
@@ -138,8 +140,9 @@ pub(crate) async fn incident(State(app): State<Arc<App>>, Path(id): Path<String>
         let detail = app.api.store.incident(app.api.shard, incident_id(&app, &id)?, ALERTS).await?;
         let detail = detail.ok_or_else(|| Problem::not_found("incident", &id))?;
         let frame = Frame::new(&app, format!("{} {}", detail.incident.id, detail.incident.title));
+        let like = problems::like(&app, detail.incident.id).await?;
         let IncidentDetail { incident, alerts, timeline, merged, split } = detail;
-        Ok(IncidentPage { frame, incident, alerts, timeline, merged, split })
+        Ok(IncidentPage { frame, incident, alerts, timeline, merged, split, like })
     };
     show(&app, page.await)
 }
@@ -163,7 +166,7 @@ pub(crate) fn refused(app: &App, problem: Problem) -> Response {
     }
 }
 
-fn show(app: &App, page: Result<impl Template, Problem>) -> Response {
+pub(crate) fn show(app: &App, page: Result<impl Template, Problem>) -> Response {
     match page.map(|page| page.render()) {
         Ok(Ok(html)) => ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response(),
         Ok(Err(error)) => {
@@ -199,6 +202,15 @@ fn link(value: &str) -> Option<(&str, &str)> {
     let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"))?;
     let host = rest.split(['/', '?', '#']).next().filter(|host| !host.is_empty() && !host.contains('@'))?;
     value.bytes().all(|byte| byte.is_ascii_graphic()).then_some((value, host))
+}
+
+/// How long an incident of the past was open.
+fn minutes(past: &quell_domain::PastIncident) -> String {
+    match past.cost().minutes() {
+        minutes if minutes < 1.0 => "less than a minute".to_owned(),
+        minutes if minutes < 90.0 => format!("{minutes:.0} min"),
+        minutes => format!("{:.1} h", minutes / 60.0),
+    }
 }
 
 fn is_open(incident: &Incident) -> bool {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use quell_cmdb::Graph;
-use quell_domain::{Batch, Changes, Command, Digest, Position, ReceiptId, Source, Timestamp, Topology, Verdict};
+use quell_domain::{
+    Batch, Changes, Command, Digest, Position, ProblemCommand, ReceiptId, Source, Timestamp, Topology, Verdict,
+};
 use quell_store::Change;
 use tokio::sync::broadcast;
 
@@ -20,6 +22,9 @@ pub trait Intake: Send + Sync + 'static {
 
     /// Makes a command durable, and waits up to `patience` for what became of it.
     fn command(&self, command: Command, patience: Duration) -> BoxFuture<'_, Result<Commanded, Refusal>>;
+
+    /// Makes a command about problems durable, and waits as [`Intake::command`] does.
+    fn problem(&self, command: ProblemCommand, patience: Duration) -> BoxFuture<'_, Result<Commanded, Refusal>>;
 
     /// Keeps a topology and puts it in force; returns when the engine has it in force.
     fn topology(&self, topology: Topology) -> BoxFuture<'_, Result<Activated, Refusal>>;

@@ -9,8 +9,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, TryStreamExt, stream};
-use quell_cmdb::Scratch;
-use quell_domain::{AlertId, ArtefactKind, CiId, Fingerprint, IncidentId, IncidentState, ReceiptId, Timestamp};
+use quell_domain::{AlertId, ArtefactKind, Fingerprint, IncidentId, IncidentState, ReceiptId, Timestamp};
 use quell_formats::topology;
 use quell_formats::views::{IncidentJson, alert_json};
 use quell_store::{AlertQuery, IncidentDetail, IncidentQuery, Page, Version};
@@ -23,7 +22,7 @@ use crate::commands::incident_id;
 use crate::doors::no_answer;
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
 use crate::past::{self, InForce};
-use crate::{App, receipts, shape};
+use crate::{App, problems, receipts, shape};
 
 /// Alerts shown with each incident of a list.
 const ALERTS_IN_LIST: u32 = 100;
@@ -31,11 +30,6 @@ const ALERTS_IN_LIST: u32 = 100;
 const ALERTS_OF_ONE: u32 = 100_000;
 /// Incidents of a list that are looked up at the same time.
 const AT_ONCE: usize = 4;
-/// Dependents listed when nothing is asked.
-const DEPENDENTS: u32 = 1_000;
-/// Dependents listed at most.
-const MAX_DEPENDENTS: u32 = 100_000;
-
 /// The words of `state=` for incidents.
 const STATES: [(&str, Option<IncidentState>); 3] =
     [("open", Some(IncidentState::Open)), ("resolved", Some(IncidentState::Resolved)), ("all", None)];
@@ -64,11 +58,16 @@ pub(crate) async fn incident(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     uri: Uri,
-) -> Result<Json<IncidentJson>, Problem> {
+) -> Result<Json<Value>, Problem> {
     Params::read(&uri, &[])?;
     let detail = app.api.store.incident(app.api.shard, incident_id(&app, &id)?, ALERTS_OF_ONE).await?;
     let detail = detail.ok_or_else(|| Problem::not_found("incident", &id))?;
-    Ok(Json(shape::incident(&detail)))
+    let mut shown = json!(shape::incident(&detail));
+    if let Some(fields) = shown.as_object_mut() {
+        let like = problems::like(&app, detail.incident.id).await?;
+        fields.insert("recognised".into(), json!(like.as_ref().map(problems::like_json)));
+    }
+    Ok(Json(shown))
 }
 
 /// `GET /api/v1/alerts`.
@@ -133,25 +132,6 @@ pub(crate) async fn receipt(
     })?;
     let explained = receipts::explain(app.api.store.as_ref(), app.api.shard, receipt, &received).await?;
     Ok(Json(shape::receipt(&explained)))
-}
-
-/// `GET /api/v1/impact`.
-pub(crate) async fn impact(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
-    let params = Params::read(&uri, &["ci", "limit", "at"])?;
-    let ci = params.get("ci").ok_or_else(|| Problem::bad("query parameter ci", "", "the id of a CI"))?;
-    let limit = params.limit(DEPENDENTS, MAX_DEPENDENTS)?;
-    let at = params.instant("at")?;
-    let InForce { graph, digest: _ } = past::in_force(&app, at).await?;
-    let Some(ix) = graph.find(&CiId::new(ci)) else {
-        return Err(Problem::not_found("CI", ci));
-    };
-    let walk = app.api.limits.walk_cis;
-    let (told, graph_of_walk) = (graph.clone(), graph);
-    let now = at.or_else(|| Some((app.api.now)()));
-    let walked = move || graph_of_walk.blast_at(&mut Scratch::default(), &[ix], walk, now);
-    let blast = tokio::task::spawn_blocking(walked).await;
-    let blast = blast.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the walk failed"))?;
-    Ok(Json(shape::impact(&told, ix, &blast, limit as usize)))
 }
 
 /// `GET /api/v1/topology`.

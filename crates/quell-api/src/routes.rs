@@ -12,7 +12,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::answer::Problem;
-use crate::{App, changes, commands, doors, guard, health, hygiene, learned, pages, reads, stream};
+use crate::{
+    App, changes, commands, doors, forecasts, guard, health, hygiene, impact, learned, pages, problem_commands,
+    problem_pages, problems, reads, stream,
+};
 
 /// The description of this API, kept by hand.
 pub(crate) const OPENAPI: &str = include_str!("../openapi.json");
@@ -51,7 +54,7 @@ pub(crate) fn table() -> Vec<Route> {
         route(Method::PUT, "/api/v1/topology", reads::put_topology),
         route(get.clone(), "/api/v1/topology", reads::topology),
         route(get.clone(), "/api/v1/topology/versions", reads::versions),
-        route(get.clone(), "/api/v1/impact", reads::impact),
+        route(get.clone(), "/api/v1/impact", impact::impact),
         route(get.clone(), "/api/v1/hygiene", hygiene::hygiene),
         route(get.clone(), "/api/v1/learned", learned::learned),
         route(get.clone(), "/api/v1/incidents", reads::incidents),
@@ -63,7 +66,27 @@ pub(crate) fn table() -> Vec<Route> {
         route(post.clone(), "/api/v1/incidents/{id}/split", commands::split),
         route(post.clone(), "/api/v1/incidents/{id}/wrong-group", commands::wrong_group),
         route(post.clone(), "/api/v1/incidents/{id}/wrong-cause", commands::wrong_cause),
-        route(post, "/api/v1/incidents/{id}/undo", commands::undo),
+        route(post.clone(), "/api/v1/incidents/{id}/undo", commands::undo),
+        route(post.clone(), "/api/v1/incidents/{id}/workaround", problem_commands::workaround),
+        route(get.clone(), "/api/v1/problems", problems::problems),
+        route(get.clone(), "/api/v1/problems/{id}", problems::problem),
+        route(post.clone(), "/api/v1/problems/{id}/accept", problem_commands::accept),
+        route(post.clone(), "/api/v1/problems/{id}/reject", problem_commands::reject),
+        route(post.clone(), "/api/v1/problems/{id}/merge", problem_commands::merge),
+        route(post.clone(), "/api/v1/problems/{id}/move", problem_commands::move_to),
+        route(post.clone(), "/api/v1/problems/{id}/set", problem_commands::set),
+        route(post.clone(), "/api/v1/problems/{id}/link", problem_commands::link),
+        route(post.clone(), "/api/v1/problems/{id}/comment", problem_commands::comment),
+        route(post.clone(), "/api/v1/problems/{id}/undo", problem_commands::undo),
+        route(get.clone(), "/api/v1/forecasts", forecasts::forecasts),
+        route(get.clone(), "/api/v1/forecasts/scorecard", forecasts::scorecard),
+        route(post.clone(), "/api/v1/history", forecasts::import),
+        route(get.clone(), "/api/v1/signatures", problems::signatures),
+        route(get.clone(), "/api/v1/signatures/{id}", problems::signature),
+        route(post.clone(), "/api/v1/signatures/{id}/draft", problem_commands::draft),
+        route(post.clone(), "/api/v1/signatures/{id}/merge", problem_commands::merge_signatures),
+        route(post.clone(), "/api/v1/signatures/{id}/part", problem_commands::part),
+        route(post, "/api/v1/signatures/{id}/split", problem_commands::split),
         route(get.clone(), "/api/v1/feedback", reads::feedback),
         route(get.clone(), "/api/v1/alerts", reads::alerts),
         route(get.clone(), "/api/v1/changes", changes::changes),
@@ -78,6 +101,9 @@ pub(crate) fn table() -> Vec<Route> {
         route(get.clone(), "/metrics", health::metrics),
         route(get.clone(), "/", pages::incidents),
         route(get.clone(), "/incidents/{id}", pages::incident),
+        route(get.clone(), "/forecasts", forecasts::page),
+        route(get.clone(), "/problems", problem_pages::list),
+        route(get.clone(), "/problems/{id}", problem_pages::one),
         route(get.clone(), "/hygiene", pages::hygiene),
         route(get.clone(), "/assets/app.css", pages::css),
         route(get, "/assets/app.js", pages::js),

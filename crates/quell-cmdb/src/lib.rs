@@ -13,6 +13,7 @@ pub mod merge;
 pub mod names;
 mod parts;
 pub mod reach;
+mod redundancy;
 
 #[cfg(test)]
 mod fixture;
@@ -26,3 +27,4 @@ pub use merge::{Merged, merge};
 pub use names::{BindBy, Found, Word};
 pub use parts::Parts;
 pub use reach::{Cone, Reach};
+pub use redundancy::Lost;

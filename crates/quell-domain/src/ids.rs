@@ -135,14 +135,14 @@ impl FromStr for IncidentId {
     }
 }
 
-fn write_numbered(f: &mut fmt::Formatter<'_>, prefix: &str, shard: u32, number: u64) -> fmt::Result {
+pub(crate) fn write_numbered(f: &mut fmt::Formatter<'_>, prefix: &str, shard: u32, number: u64) -> fmt::Result {
     match shard {
         0 => write!(f, "{prefix}{number}"),
         shard => write!(f, "{prefix}{shard}.{number}"),
     }
 }
 
-fn read_numbered(text: &str, prefix: &str) -> Option<(u32, u64)> {
+pub(crate) fn read_numbered(text: &str, prefix: &str) -> Option<(u32, u64)> {
     let rest = text.strip_prefix(prefix)?;
     let (shard, number) = match rest.split_once('.') {
         Some((shard, number)) => (u32::try_from(digits(shard)?).ok()?, number),

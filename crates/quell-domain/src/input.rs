@@ -4,6 +4,7 @@ use crate::batch::Batch;
 use crate::change::Changes;
 use crate::command::Command;
 use crate::ids::Digest;
+use crate::problem::ProblemCommand;
 use crate::time::Timestamp;
 
 /// What the log carries, decoded.
@@ -15,6 +16,8 @@ pub enum Input {
     Changes(Changes),
     /// An operator's request; it comes by the stream of commands.
     Command(Command),
+    /// What is asked of problems; it comes by the stream of commands.
+    Problem(ProblemCommand),
     /// Nothing but the time of its record: deadlines up to it are due.
     Tick,
     /// Nothing could be received in `[from, to)`: whatever would have ended for want of a repeat gets that time back.
@@ -83,6 +86,8 @@ pub enum RecordKind {
     Outage,
     /// An activation.
     Activate,
+    /// What is asked of problems.
+    Problem,
 }
 
 impl RecordKind {
@@ -94,6 +99,7 @@ impl RecordKind {
             RecordKind::Tick => 2,
             RecordKind::Outage => 3,
             RecordKind::Activate => 4,
+            RecordKind::Problem => 5,
             RecordKind::Alerts(source) => 64 + source as u8,
         }
     }
@@ -106,6 +112,7 @@ impl RecordKind {
             2 => Some(RecordKind::Tick),
             3 => Some(RecordKind::Outage),
             4 => Some(RecordKind::Activate),
+            5 => Some(RecordKind::Problem),
             code => crate::alert::Source::from_code(code.checked_sub(64)?).map(RecordKind::Alerts),
         }
     }

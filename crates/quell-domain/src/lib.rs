@@ -10,13 +10,16 @@ pub mod change;
 pub mod ci;
 pub mod command;
 pub mod feedback;
+pub mod forecast;
 pub mod history;
 pub mod ids;
 pub mod incident;
 pub mod input;
 pub mod labels;
 pub mod origin;
+pub mod problem;
 pub mod reason;
+pub mod signature;
 pub mod time;
 pub mod topology;
 
@@ -26,6 +29,7 @@ pub use change::{Change, ChangeId, Changes, ToldChange};
 pub use ci::{Ci, CiId, Criticality, Layer, Lifecycle, Redundancy, Relationship};
 pub use command::{Command, CommandKind, Outcome, Verdict};
 pub use feedback::{Feedback, Party, Said, Standing};
+pub use forecast::{Came, HORIZONS, KeptForecast, KeptModel, Subject};
 pub use history::{HistoricIncident, Signature};
 pub use ids::{AlertId, Digest, Fingerprint, IncidentId, Moment, Position, ReceiptId, Shard};
 pub use incident::{
@@ -35,6 +39,11 @@ pub use incident::{
 pub use input::{Activation, ArtefactKind, Input, RecordKind};
 pub use labels::{Labels, LabelsRef};
 pub use origin::{Origin, Seen};
+pub use problem::{
+    Fix, FixOutcome, Problem, ProblemAct, ProblemAsk, ProblemCommand, ProblemEntry, ProblemField, ProblemId,
+    ProblemState, Standing as ProblemStanding, Verified,
+};
 pub use reason::{Fact, Reason};
+pub use signature::{Attached, Cost, KnownSignature, PastIncident, Recognition, Sign, SignatureId, Traits};
 pub use time::Timestamp;
 pub use topology::{Topology, TopologyFault};

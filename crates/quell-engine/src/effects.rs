@@ -7,6 +7,8 @@ use quell_domain::{
     Position, Severity, Source, TimelineEntry, Timestamp,
 };
 
+use crate::problems::{ProblemEffects, ProblemSnapshot};
+
 /// What one input, or several in a row, did.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Effects {
@@ -28,6 +30,8 @@ pub struct Effects {
     pub feedback: Vec<Feedback>,
     /// Changes told of, bound otherwise, or let go of, in order; of several versions of one, the last holds.
     pub changes: Vec<ChangeRow>,
+    /// What is remembered of problems.
+    pub problems: ProblemEffects,
     /// What became of each received item.
     pub disposed: Disposed,
     /// What became of each change told of.
@@ -48,6 +52,7 @@ impl Effects {
             outcomes,
             feedback,
             changes,
+            problems,
             disposed: _,
             altered: _,
         } = self;
@@ -60,6 +65,7 @@ impl Effects {
             && outcomes.is_empty()
             && feedback.is_empty()
             && changes.is_empty()
+            && problems.is_empty()
     }
 
     /// Adds what came after.
@@ -74,6 +80,7 @@ impl Effects {
             outcomes,
             feedback,
             changes,
+            problems,
             disposed,
             altered,
         } = later;
@@ -86,6 +93,7 @@ impl Effects {
         self.outcomes.extend(outcomes);
         self.feedback.extend(feedback);
         self.changes.extend(changes);
+        self.problems.absorb(problems);
         self.disposed.add(disposed);
         self.altered.add(altered);
     }
@@ -302,4 +310,6 @@ pub struct Snapshot {
     pub feedback: Vec<Feedback>,
     /// Recent changes, by id.
     pub changes: Vec<Change>,
+    /// What is known of problems.
+    pub problems: ProblemSnapshot,
 }

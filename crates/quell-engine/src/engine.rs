@@ -20,6 +20,7 @@ use crate::heard::Heard;
 use crate::history::History;
 use crate::learn::Learned;
 use crate::lifecycle::{Given, Live};
+use crate::problems::Known;
 use crate::ruled::Marks;
 use crate::settings::Settings;
 use crate::suspects::Suspects;
@@ -62,6 +63,8 @@ pub struct Engine {
     pub(crate) heard: Heard,
     /// Recent changes.
     pub(crate) changes: Recent,
+    /// Problems, and what incidents were taken for.
+    pub(crate) problems: Known,
     pub(crate) turn: Turn,
 }
 
@@ -110,6 +113,7 @@ impl Engine {
             deadlines: Deadlines::default(),
             heard: Heard::default(),
             changes: Recent::default(),
+            problems: Known::default(),
             turn: Turn::default(),
         }
     }
@@ -137,6 +141,7 @@ impl Engine {
         engine.relate_merged();
         engine.heard = Heard::of_rows(snapshot.feedback);
         engine.changes = Recent::of_rows(snapshot.changes, &engine.graph);
+        engine.problems = Known::of_rows(snapshot.problems);
         for alert in snapshot.alerts {
             let ci = alert.binding.as_ref().and_then(|binding| engine.graph.find(&binding.ci));
             let slot = engine.alerts.insert(Entry::of_row(alert, ci));
@@ -163,6 +168,7 @@ impl Engine {
                 self.take_changes(moment, changes);
             }
             Input::Command(command) => self.command(moment, command),
+            Input::Problem(command) => self.problem_command(moment, command),
             Input::Tick => self.advance(moment),
             &Input::Outage { from, to } => {
                 // What was due before the outage is due; the rest gets the time back before the clock moves on.
@@ -195,7 +201,7 @@ impl Engine {
         match input {
             Input::Alerts(batch) => self.refold_batch(moment, batch),
             &Input::Outage { from, to } => self.extend(moment, from, to),
-            Input::Changes(_) | Input::Command(_) | Input::Tick | Input::Activate(_) => {}
+            Input::Changes(_) | Input::Command(_) | Input::Problem(_) | Input::Tick | Input::Activate(_) => {}
         }
         // Whatever a repeat had brought about is remembered already.
         self.turn = Turn::default();
@@ -242,8 +248,8 @@ impl Engine {
         let mut alerts: Vec<_> = self.alerts.slots().map(|slot| self.alert_row(slot)).collect();
         alerts.sort_by_key(|alert| alert.id);
         let incidents: Vec<Incident> = self.incidents.values().map(|live| live.row.clone()).collect();
-        let (feedback, changes) = (self.heard.rows(), self.changes.rows());
-        Snapshot { checkpoint: self.checkpoint, alerts, incidents, feedback, changes }
+        let (feedback, changes, problems) = (self.heard.rows(), self.changes.rows(), self.problems.rows());
+        Snapshot { checkpoint: self.checkpoint, alerts, incidents, feedback, changes, problems }
     }
 
     pub(crate) fn alert_row(&self, slot: Slot) -> quell_domain::Alert {
@@ -325,12 +331,14 @@ impl Engine {
     fn finish(&mut self) -> Effects {
         self.write_rows(self.position);
         self.note_joined();
+        self.problems.forget(&self.turn.effects.forgotten);
         std::mem::take(&mut self.turn).effects
     }
 
     /// Makes rows of what the input touched so far; they contain the items of all records up to `through`. Called at the
     /// end, and before anything touched is let go of, which happens before the record's own items are looked at.
     pub(crate) fn write_rows(&mut self, through: Position) {
+        self.recognise_touched();
         if self.turn.alerts.is_empty() && self.turn.incidents.is_empty() {
             return;
         }

@@ -9,6 +9,7 @@ use quell_domain::{
 };
 
 use crate::effects::{AlertChange, Altered, ChangeRow, Checkpoint, Disposed, Effects, Fold, Parked, Snapshot};
+use crate::problems::ProblemLedger;
 
 /// Every row that effects brought forth.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Ledger {
     pub feedback: BTreeMap<Position, Feedback>,
     /// Changes told of, by id.
     pub changes: BTreeMap<ChangeId, Change>,
+    /// What is remembered of problems.
+    pub problems: ProblemLedger,
     /// What became of every item.
     pub disposed: Disposed,
     /// What became of every change.
@@ -51,6 +54,7 @@ impl Ledger {
             outcomes,
             feedback,
             changes,
+            problems,
             disposed,
             altered,
         } = effects;
@@ -82,6 +86,7 @@ impl Ledger {
                 ChangeRow::LetGo(id) => _ = self.let_go_changes.insert(id),
             }
         }
+        self.problems.apply(problems);
         self.disposed.add(disposed);
         self.altered.add(altered);
     }
@@ -128,7 +133,8 @@ impl Ledger {
         let feedback = self.feedback.values().filter(in_force).cloned().collect();
         let kept = |change: &&Change| !self.let_go_changes.contains(&change.id);
         let changes = self.changes.values().filter(kept).cloned().collect();
-        Snapshot { checkpoint, alerts, incidents, feedback, changes }
+        let problems = self.problems.snapshot(|id| !gone(id));
+        Snapshot { checkpoint, alerts, incidents, feedback, changes, problems }
     }
 
     /// The alerts of every incident, by id.

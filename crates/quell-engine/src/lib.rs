@@ -25,6 +25,7 @@ mod moving;
 mod operator;
 mod partition;
 mod place;
+pub mod problems;
 mod pulse;
 mod receive;
 mod revise;
@@ -46,4 +47,7 @@ pub use heard::{Link, PairKey, pair_key};
 pub use learn::Learned;
 pub use ledger::Ledger;
 pub use locate::STANDS_OUT;
+pub use problems::{
+    ProblemEffects, ProblemLedger, ProblemRow, ProblemSnapshot, Recognised, RecognitionRow, SignatureRow,
+};
 pub use settings::Settings;

@@ -10,8 +10,9 @@ use std::sync::{Arc, LazyLock};
 
 use quell_cmdb::Graph;
 use quell_domain::{
-    Action, Alert, AlertId, AlertState, CiId, Command, CommandKind, IncidentId, IncidentState, Input, Moment, Position,
-    Shard, Source,
+    Action, Alert, AlertId, AlertState, ChangeId, CiId, Command, CommandKind, IncidentId, IncidentState, Input, Moment,
+    Position, ProblemAct, ProblemAsk, ProblemCommand, ProblemField, ProblemId, ProblemState, Shard, SignatureId,
+    Source,
 };
 use quell_engine::{Artefact, Engine, Ledger, Settings};
 use support::{Desk, Told, alert, at, batch, change, ruled, settings, topology};
@@ -82,6 +83,29 @@ fn command(dice: &mut Dice, told_of: u64) -> CommandKind {
     }
 }
 
+/// Anything people may ask of problems and signatures, sensible or not.
+fn ask(dice: &mut Dice, now: i64) -> ProblemAsk {
+    let signature = |dice: &mut Dice| SignatureId { shard: 0, number: 1 + dice.below(5) };
+    let problem = |dice: &mut Dice| ProblemId { shard: 0, number: 1 + dice.below(3) };
+    let act = match dice.below(16) {
+        0 => return ProblemAsk::MergeSignatures { from: signature(dice), into: signature(dice) },
+        1 => return ProblemAsk::PartSignature(signature(dice)),
+        2 => return ProblemAsk::SplitSignature { from: signature(dice), incidents: vec![incident(dice)] },
+        3 => return ProblemAsk::Helped { incident: incident(dice), helped: dice.one_in(2) },
+        4 | 5 => return ProblemAsk::Draft(signature(dice)),
+        6 => ProblemAct::Accept,
+        7 => ProblemAct::Reject { why: None },
+        8 => ProblemAct::Merge { into: problem(dice) },
+        9 | 10 => ProblemAct::Move { to: *dice.pick(&ProblemState::ALL), why: None },
+        11 => ProblemAct::Set(ProblemField::Workaround((!dice.one_in(3)).then(|| "restart".into()))),
+        12 => ProblemAct::Set(ProblemField::Owner(Some("bob".into()))),
+        13 => ProblemAct::Link { change: ChangeId { position: Position(1), ordinal: 0 }, since: at(now) },
+        14 => ProblemAct::Undo,
+        _ => ProblemAct::Comment { text: "hm".into() },
+    };
+    ProblemAsk::Of(problem(dice), act)
+}
+
 /// The log of one run: every record with its stream, in the order in which it was applied.
 fn storm(seed: u64) -> Vec<(Moment, Input)> {
     let mut dice = Dice(seed);
@@ -102,6 +126,13 @@ fn storm(seed: u64) -> Vec<(Moment, Input)> {
                 let command = Command { incident, actor: "ana".into(), kind };
                 let moment = Moment { position: Position(commands), received_at: at(now) };
                 log.push((moment, Input::Command(command)));
+                continue;
+            }
+            1 if dice.one_in(2) => {
+                commands += 1;
+                let moment = Moment { position: Position(commands), received_at: at(now) };
+                let command = ProblemCommand { actor: "ana".into(), ask: ask(&mut dice, now) };
+                log.push((moment, Input::Problem(command)));
                 continue;
             }
             1 => Input::Tick,
@@ -241,17 +272,42 @@ fn check_lineage(seed: u64, ledger: &Ledger) {
     assert_eq!(notices, ledger.notices, "INV-5, seed {seed}: notices are numbered without gaps");
 }
 
+/// Problems' counts are the sums of what they count, whatever people merged, split and took back.
+fn check_problems(seed: u64, ledger: &Ledger) {
+    let problems = &ledger.problems;
+    for (id, (signature, in_hand)) in &problems.signatures {
+        let of_it = problems.recognitions.values().filter(|row| row.signature == Some(*id));
+        let over = of_it.filter(|row| row.ended_at.is_some()).count() as u64;
+        assert!(!in_hand || signature.cost.incidents == over, "seed {seed}: {id} has {over}: {signature:?}");
+    }
+    for (incident, row) in &problems.recognitions {
+        let state = ledger.incidents[incident].state;
+        let over = row.ended_at.is_some();
+        assert!(!over || state == IncidentState::Resolved, "seed {seed}: {incident} is open and counts as over");
+        assert!(!over || row.signature.is_some(), "seed {seed}: {incident} is over and has no signature");
+    }
+    for (id, (problem, _)) in &problems.problems {
+        let closed = problem.state == ProblemState::Closed;
+        assert_eq!(problem.closed_at.is_some(), closed, "seed {seed}: {id}");
+        assert!(problem.helped <= problem.used, "seed {seed}: {id}");
+        assert!(problems.timelines.contains_key(id), "seed {seed}: {id} says nothing");
+    }
+}
+
 #[test]
 fn inv_1_and_2_every_item_is_disposed_of_once_and_every_alert_is_in_one_incident() {
     let mut episodes = 0;
     let mut codes: BTreeMap<String, u64> = BTreeMap::new();
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     let (mut altered, mut evidence) = (quell_engine::Altered::default(), 0);
+    let mut counted = quell_engine::Recognised::default();
     for seed in 0..SEEDS {
         let (_, ledger) = run(&storm(seed));
         check_disposed(seed, &ledger);
         check_membership(seed, &ledger);
         check_lineage(seed, &ledger);
+        check_problems(seed, &ledger);
+        counted.add(ledger.problems.tally);
         episodes += ledger.alerts.len();
         altered.add(ledger.altered);
         let named = ledger.incidents.values().flat_map(|incident| &incident.causes).flat_map(|cause| &cause.evidence);
@@ -268,6 +324,11 @@ fn inv_1_and_2_every_item_is_disposed_of_once_and_every_alert_is_in_one_incident
     for code in ["suppressed", "held", "threshold", "threshold_passed", "rule", "same_symptom"] {
         assert!(reasons.get(code).is_some_and(|&count| count > SEEDS / 10), "too few are {code}: {reasons:?}");
     }
+    let problems = counted.each();
+    assert!(
+        problems[..2].iter().chain(&problems[3..4]).all(|(count, _)| *count > SEEDS / 10),
+        "hardly any: {problems:?}"
+    );
     let counts = altered.each().map(|(count, _)| count);
     let enough = counts[..3].iter().chain([&altered.crowded_out, &evidence]).all(|&count| count > SEEDS / 10);
     assert!(enough, "changes are hardly tried: {altered:?}, {evidence} as evidence");
@@ -316,7 +377,7 @@ fn crash(log: &[(Moment, Input)], flush: usize, cut: usize) -> ((Engine, Ledger)
     let snapshot = ledger.snapshot(engine.checkpoint());
     let mut engine = Engine::restore(Shard::FIRST, Arc::clone(&SETTINGS[1]), artefacts, snapshot, applied);
     for (moment, input) in &log[flush.min(cut)..cut] {
-        if !matches!(input, Input::Command(_)) {
+        if !matches!(input, Input::Command(_) | Input::Problem(_)) {
             engine.refold(*moment, input);
         }
     }

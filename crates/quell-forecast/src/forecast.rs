@@ -48,6 +48,8 @@ pub struct Forecast {
     pub signature: Signature,
     /// The chance within the model's horizon.
     pub outlook: Outlook,
+    /// What the EWMA, the count of the last window, and the base rate say instead.
+    pub baselines: [f64; 3],
     /// When the next incident is likely to come.
     pub window: Option<Window>,
 }
@@ -73,6 +75,11 @@ pub fn forecasts(model: &Model, next: Option<&Next>, history: &History, at: Time
         Forecast {
             signature: series.signature.clone(),
             outlook: Outlook { probability: said.probability, interval, rank: said.rank },
+            baselines: [
+                model.ewma.probability(&table, row),
+                model.last_window.probability(table.last_window[row].ln_1p()),
+                model.base_rate,
+            ],
             window: next.and_then(|next| next.window(history, series, at.micros())),
         }
     };

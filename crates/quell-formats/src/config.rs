@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::database::{self, Database};
 use crate::mistake::{Mistake, Mistakes};
 use crate::tree::{self, Node, Object};
 
@@ -18,6 +19,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where log and store lie.
     pub data_dir: PathBuf,
+    /// The database that the store lies in instead.
+    pub store: Option<Database>,
     /// Rules to be used instead of the shipped ones.
     pub rules_dir: Option<PathBuf>,
     /// Pipelines to be used instead of the shipped ones.
@@ -118,6 +121,7 @@ impl Default for Config {
         Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 9096)),
             data_dir: PathBuf::from("./quell-data"),
+            store: None,
             rules_dir: None,
             pipelines_dir: None,
             retention: Retention { age: 7 * DAY, bytes: 10 << 30 },
@@ -168,8 +172,19 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn read(top: &Node<'_>, config: &mut Config) {
-    let Config { listen, data_dir, rules_dir, pipelines_dir, retention, intake, sinks, egress, history_age, learning } =
-        config;
+    let Config {
+        listen,
+        data_dir,
+        store,
+        rules_dir,
+        pipelines_dir,
+        retention,
+        intake,
+        sinks,
+        egress,
+        history_age,
+        learning,
+    } = config;
     let mut fields = top.object();
     if let Some(node) = fields.get("listen")
         && let Some(text) = node.text()
@@ -183,6 +198,7 @@ fn read(top: &Node<'_>, config: &mut Config) {
     set(data_dir, path("data_dir"));
     *rules_dir = path("rules_dir");
     *pipelines_dir = path("pipelines_dir");
+    *store = fields.get("store").as_ref().and_then(database::read);
     section(&mut fields, "retention", |section| {
         set(&mut retention.age, section.get("age").and_then(|node| node.duration()));
         set(&mut retention.bytes, section.get("bytes").and_then(|node| tree::bytes(&node)));

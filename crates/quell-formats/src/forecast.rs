@@ -3,7 +3,8 @@
 //! The model file names its features and holds nothing but numbers; reading it back gives the same forecasts to the bit.
 //! Absent on purpose: reading and writing files.
 
-use quell_domain::Timestamp;
+use quell_domain::{KeptForecast, Timestamp};
+pub use quell_forecast::KeptScorecard;
 use quell_forecast::belief::{Belief, Calibration};
 use quell_forecast::blend::{Blend, Ewma};
 use quell_forecast::boost::{Node, Tree};
@@ -12,7 +13,7 @@ use quell_forecast::logistic::{Logistic, Scale};
 use quell_forecast::metrics::Bin;
 use quell_forecast::platt::Platt;
 use quell_forecast::train::{Inner, Thin};
-use quell_forecast::{Chosen, Model, Next, Scorecard, Scores};
+use quell_forecast::{Chosen, KeptScores, Marked, Model, Next, Scorecard, Scores};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -282,6 +283,39 @@ fn node(node: NodeFile) -> Node {
         NodeFile::Leaf(answer) => Node::Leaf(answer),
         NodeFile::Split(feature, threshold, left) => Node::Split { feature, threshold, left },
     }
+}
+
+/// The scorecard of forecasts that were kept and marked; `None` without any.
+#[must_use]
+pub fn kept(rows: &[KeptForecast]) -> Option<KeptScorecard> {
+    let marked = rows.iter().filter_map(|row| {
+        let KeptForecast { at, probability, rank, baselines, outcome, .. } = row;
+        let first = (*outcome)?.first_at;
+        let hours = |first: Timestamp| (first.micros() - at.micros()) as f64 / 3_600e6;
+        let (probability, rank, baselines) = (*probability, *rank, *baselines);
+        Some(Marked { at: at.micros(), probability, rank, baselines, lead_hours: first.map(hours) })
+    });
+    quell_forecast::scorecard(&marked.collect::<Vec<_>>())
+}
+
+/// The same as the API shows it.
+#[must_use]
+pub fn kept_json(card: &KeptScorecard) -> Value {
+    let KeptScorecard { rows, hits, origins, scores, curve, lead_hours } = card;
+    let score = |KeptScores { pr_auc, brier, ece, precision }: &KeptScores| json!({"pr_auc": pr_auc, "brier": brier, "ece": ece, "precision_at_10": precision});
+    let [quell, ewma, last_window, base_rate] = scores;
+    let bin =
+        |Bin { rows, forecast, observed }: &Bin| json!({"rows": rows, "forecast": forecast, "observed": observed});
+    json!({
+        "rows": rows,
+        "hits": hits,
+        "origins": origins,
+        "models": {
+            "quell": score(quell), "ewma": score(ewma), "last_window": score(last_window), "base_rate": score(base_rate),
+        },
+        "calibration": curve.iter().map(bin).collect::<Vec<_>>(),
+        "lead_hours": lead_hours,
+    })
 }
 
 /// A scorecard as `quell forecast evaluate --json` prints it. A measure that cannot be taken is `null`.

@@ -5,10 +5,12 @@
 //! seconds, or the whole time of day, may be missing. Without a signature the CI is the signature.
 //! Absent on purpose: reading and unpacking files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use quell_domain::{CiId, HistoricIncident, Priority, Signature, Timestamp};
+use serde_json::{Value, json};
 
 use crate::csv::{Record, Records};
 use crate::mistake::{Mistake, Mistakes};
@@ -18,6 +20,8 @@ use crate::tree;
 pub const COLUMNS: [&str; 6] = ["opened_at", "closed_at", "signature", "ci", "service", "priority"];
 /// What a time may look like.
 const TIMES: &str = "RFC 3339, `YYYY-MM-DD HH:MM:SS`, `YYYY-MM-DD HH:MM` or `YYYY-MM-DD`";
+/// Mistakes of an import that are told.
+const MISTAKES: usize = 20;
 /// What exports write where there is nothing.
 const NOTHING: [&str; 7] = ["", "null", "none", "nan", "nat", "n/a", "-"];
 
@@ -50,6 +54,14 @@ impl ColumnMap {
 
     fn name(&self, column: &'static str) -> &str {
         self.0.get(column).map_or(column, String::as_str)
+    }
+}
+
+/// As [`ColumnMap::parse`] reads it.
+impl fmt::Display for ColumnMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = self.0.iter().map(|(column, name)| format!("{column}={name}")).collect();
+        f.write_str(&parts.join(","))
     }
 }
 
@@ -119,9 +131,30 @@ impl Places {
 /// # Errors
 /// All mistakes at once, each with its line and column, up to a limit.
 pub fn read(text: &str, map: &ColumnMap) -> Result<Read, Vec<Mistake>> {
+    let Sound { read, refused: _, mistakes } = read_sound(text, map)?;
+    if mistakes.is_empty() { Ok(read) } else { Err(mistakes) }
+}
+
+/// What of a file can be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sound {
+    /// That part.
+    pub read: Read,
+    /// Lines that cannot be.
+    pub refused: usize,
+    /// What is wrong with them, up to a limit.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// Reads a file and leaves out the lines that cannot be read.
+///
+/// # Errors
+/// What is wrong with its columns, or that it holds no line at all.
+pub fn read_sound(text: &str, map: &ColumnMap) -> Result<Sound, Vec<Mistake>> {
     let mistakes = Mistakes::of("");
     let mut records = Records::of(text);
     let mut read = Read { incidents: Vec::new(), unknown_priorities: 0 };
+    let mut refused = 0;
     let Some(head) = records.next() else {
         mistakes.add("line 1", "an empty file", format!("a line of column names, as {}", COLUMNS.join(",")));
         return Err(mistakes.into_list());
@@ -131,14 +164,16 @@ pub fn read(text: &str, map: &ColumnMap) -> Result<Read, Vec<Mistake>> {
         return Err(mistakes.into_list());
     }
     for record in records {
-        if let Some(incident) = incident(&record, &places, map, &mistakes, &mut read.unknown_priorities) {
-            read.incidents.push(incident);
+        match incident(&record, &places, map, &mistakes, &mut read.unknown_priorities) {
+            Some(incident) => read.incidents.push(incident),
+            None => refused += 1,
         }
     }
     if read.incidents.is_empty() && !mistakes.any() {
         mistakes.add("line 2", "no incident", "at least one line below the column names");
+        return Err(mistakes.into_list());
     }
-    if mistakes.any() { Err(mistakes.into_list()) } else { Ok(read) }
+    Ok(Sound { read, refused, mistakes: mistakes.into_list() })
 }
 
 fn incident(
@@ -172,7 +207,29 @@ fn incident(
     *unknown += usize::from(written.is_some() && priority.is_none());
     let service = places.field(record, 4).map(CiId::new);
     let (opened_at, signature) = (opened_at?, signature?);
+    if closed.is_some() && closed_at.is_none() {
+        return None;
+    }
     Some(HistoricIncident { opened_at, closed_at, signature, ci: ci.map(CiId::new), service, priority })
+}
+
+/// What became of an import, for programs; `new` is `None` for a dry run.
+#[must_use]
+pub fn told(read: &Read, refused: usize, mistakes: &[Mistake], new: Option<u64>) -> Value {
+    let Read { incidents, unknown_priorities } = read;
+    let times = || incidents.iter().map(|incident| incident.opened_at);
+    let signatures: BTreeSet<&Signature> = incidents.iter().map(|incident| &incident.signature).collect();
+    json!({
+        "read": incidents.len(),
+        "signatures": signatures.len(),
+        "closed": incidents.iter().filter(|incident| incident.closed_at.is_some()).count(),
+        "from": times().min().map(|at| at.to_string()),
+        "to": times().max().map(|at| at.to_string()),
+        "unknown_priorities": unknown_priorities,
+        "refused": refused,
+        "mistakes": mistakes.iter().take(MISTAKES).map(ToString::to_string).collect::<Vec<_>>(),
+        "new": new,
+    })
 }
 
 fn cut(text: &str) -> String {

@@ -7,6 +7,7 @@
 
 pub mod alertmanager;
 pub mod config;
+pub mod database;
 pub mod forecast;
 pub mod history;
 pub mod import;
@@ -14,6 +15,7 @@ pub mod learned;
 pub mod mistake;
 pub mod notice;
 pub mod pagerduty;
+mod problem_record;
 pub mod record;
 pub mod replay;
 pub mod settings;

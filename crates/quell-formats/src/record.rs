@@ -9,10 +9,10 @@ use quell_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{alertmanager, pagerduty};
+use crate::{alertmanager, pagerduty, problem_record};
 
 /// The version of the JSON written here.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// Why a record cannot be read. It was written by quell, so this is damage or a newer quell.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,16 @@ pub enum RecordError {
         /// What is wrong.
         #[source]
         source: BadId,
+    },
+    /// A word that this binary does not know.
+    #[error("{kind}: unknown {what} {found:?}; use a newer quell")]
+    Word {
+        /// Which kind.
+        kind: &'static str,
+        /// What it is a word for.
+        what: &'static str,
+        /// What stands there.
+        found: String,
     },
     /// A kind of artefact that this binary does not know.
     #[error("activate: unknown artefact kind {found:?}; allowed: topology, rules")]
@@ -105,6 +115,7 @@ pub fn encode(input: &Input) -> Option<(RecordKind, Vec<u8>)> {
             let text = CommandText { v: VERSION, incident: incident.to_string(), actor: actor.clone(), ask };
             Some((RecordKind::Command, bytes(&text)))
         }
+        Input::Problem(command) => Some((RecordKind::Problem, problem_record::encode(command))),
         Input::Tick => Some((RecordKind::Tick, Vec::new())),
         Input::Outage { from, to } => {
             let text = OutageText { v: VERSION, from: from.micros(), to: to.micros() };
@@ -147,7 +158,7 @@ fn kind_of(ask: Ask) -> Result<CommandKind, RecordError> {
     })
 }
 
-fn bytes(text: &impl Serialize) -> Vec<u8> {
+pub(crate) fn bytes(text: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(text).expect("structs of texts and numbers are always JSON")
 }
 
@@ -167,6 +178,7 @@ pub fn decode(kind: RecordKind, body: &[u8]) -> Result<Input, RecordError> {
             let kind = kind_of(ask)?;
             Ok(Input::Command(Command { incident, actor, kind }))
         }
+        RecordKind::Problem => problem_record::decode(body).map(Input::Problem),
         RecordKind::Tick => Ok(Input::Tick),
         RecordKind::Outage => {
             let OutageText { v: _, from, to } = parse("outage", body)?;
@@ -181,7 +193,7 @@ pub fn decode(kind: RecordKind, body: &[u8]) -> Result<Input, RecordError> {
     }
 }
 
-fn parse<'de, T: Deserialize<'de>>(kind: &'static str, body: &'de [u8]) -> Result<T, RecordError> {
+pub(crate) fn parse<'de, T: Deserialize<'de>>(kind: &'static str, body: &'de [u8]) -> Result<T, RecordError> {
     let shape = |source| RecordError::Shape { kind, source };
     let Versioned { v } = serde_json::from_slice(body).map_err(shape)?;
     if v > VERSION {
@@ -190,7 +202,7 @@ fn parse<'de, T: Deserialize<'de>>(kind: &'static str, body: &'de [u8]) -> Resul
     serde_json::from_slice(body).map_err(shape)
 }
 
-fn id<T: std::str::FromStr<Err = BadId>>(kind: &'static str, text: &str) -> Result<T, RecordError> {
+pub(crate) fn id<T: std::str::FromStr<Err = BadId>>(kind: &'static str, text: &str) -> Result<T, RecordError> {
     text.parse().map_err(|source| RecordError::Id { kind, found: text.to_owned(), source })
 }
 

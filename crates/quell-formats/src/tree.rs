@@ -61,6 +61,11 @@ impl<'a> Node<'a> {
         self.mistakes.add(self.path.clone(), shown(self.value), allowed);
     }
 
+    /// Notes that this value is not what is allowed, without the value: it may hold a secret.
+    pub(crate) fn wrong_unseen(&self, allowed: impl Into<String>) {
+        self.mistakes.add(self.path.clone(), "a text that is not shown, as it may hold a secret", allowed);
+    }
+
     /// Notes that there is more of something than is allowed.
     pub(crate) fn too_many(&self, found: usize, allowed: &str) {
         self.mistakes.add(self.path.clone(), found.to_string(), allowed);

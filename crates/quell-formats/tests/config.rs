@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quell_formats::config::{Config, Destination, Learning, Secret, decode};
+use quell_formats::database::Database;
 use quell_formats::mistake::Mistake;
 
 #[test]
@@ -21,6 +22,7 @@ fn everything_can_be_said() {
     let text = "
 listen: '[::1]:0'
 data_dir: /var/lib/quell
+store: {url: 'postgres://quell@db.example.net:5432/quell?sslmode=verify-full', password_file: /etc/quell/db}
 rules_dir: rules
 pipelines_dir: pipelines
 retention: {age: 1d12h, bytes: 512MiB}
@@ -38,6 +40,9 @@ learning: {enabled: false, every: 5m}
     assert_eq!(config.retention.bytes, 512 << 20);
     assert_eq!((config.intake.waiting_records, config.intake.decoded_bytes), (10, 2048));
     assert_eq!(config.intake.topology_bytes, 1 << 30);
+    let password = Some(Secret::File("/etc/quell/db".into()));
+    let url = "postgres://quell@db.example.net:5432/quell?sslmode=verify-full".to_owned();
+    assert_eq!(config.store, Some(Database { url, password }));
     assert_eq!(config.sinks[0].secret, Secret::File("/etc/quell/chat".into()));
     assert_eq!(config.sinks[1].secret, Secret::Env("PAGER_SECRET".into()));
     assert_eq!(config.egress[0], Destination::Host { name: "hooks.example.net".into(), port: 443 });
@@ -58,6 +63,7 @@ sinks:
   - {name: ok, url: 'https://user:pw@x/', secret_env: A}
 egress: {allow: [everything]}
 learning: {enabled: maybe, every: 10ms}
+store: {url: 'postgres://quell:secret@db/quell', password_env: A, password_file: b}
 ";
     let mistakes = decode("quell.yaml", text).expect_err("many");
     let texts: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
@@ -67,6 +73,10 @@ learning: {enabled: maybe, every: 10ms}
             "quell.yaml: listen: found \"0.0.0.0:9096\"; allowed: a loopback address, as 127.0.0.1:9096: quell has no \
              access control yet, so it listens to this machine only; put a proxy that asks for credentials in front \
              of it",
+            "quell.yaml: store.url: found a text that is not shown, as it may hold a secret; allowed: an address without \
+             a password: name its file in `store.password_file` or its environment variable in `store.password_env` of \
+             the config file, or use PGPASSWORD or PostgreSQL's password file",
+            "quell.yaml: store: found an object; allowed: `password_file` or `password_env`, not both",
             "quell.yaml: retention.age: found 7; allowed: a duration, as 30s, 5m, 1h30m or 7d",
             "quell.yaml: intake.waiting_records: found 0; allowed: a whole number of 1 or more",
             "quell.yaml: intake.speed: found an unknown key; allowed: waiting_records, waiting_bytes, body_bytes, \
@@ -82,8 +92,8 @@ learning: {enabled: maybe, every: 10ms}
              credentials",
             "quell.yaml: egress.allow[0]: found \"everything\"; allowed: host:port, address:port or network:port, as \
              hooks.example.net:443, 10.0.0.0/8:443 or [fd00::/8]:443",
-            "quell.yaml: port: found an unknown key; allowed: listen, data_dir, rules_dir, pipelines_dir, retention, \
-             intake, history, learning, sinks, egress",
+            "quell.yaml: port: found an unknown key; allowed: listen, data_dir, rules_dir, pipelines_dir, store, \
+             retention, intake, history, learning, sinks, egress",
         ]
     );
 }

@@ -13,8 +13,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use quell_domain::{
-    Alert, AlertId, ArtefactKind, ChangeId, Digest, Feedback, Fingerprint, Incident, IncidentId, Notice, Position,
-    Priority, Reason, Shard, Timestamp, Transition,
+    Alert, AlertId, ArtefactKind, ChangeId, Digest, Feedback, Fingerprint, HistoricIncident, Incident, IncidentId,
+    KeptForecast, KeptModel, KnownSignature, Notice, Outcome, Position, Priority, Problem, ProblemId, Reason,
+    Recognition, Shard, SignatureId, Subject, Timestamp, Transition,
 };
 use quell_engine::{Checkpoint, Parked};
 use quell_notify::signature::sign;
@@ -47,6 +48,54 @@ impl Outbox {
 
 fn none<'a, T: Send + 'a>() -> Answer<'a, T> {
     Box::pin(async { unreachable!("a worker asks nothing but its outbox") })
+}
+
+impl quell_store::ProblemStore for Outbox {
+    fn problems(&self, _: Shard, _: quell_store::ProblemQuery) -> Answer<'_, Page<Problem, ProblemId>> {
+        none()
+    }
+    fn problem(&self, _: Shard, _: ProblemId) -> Answer<'_, Option<quell_store::ProblemDetail>> {
+        none()
+    }
+    fn signature(&self, _: Shard, _: SignatureId) -> Answer<'_, Option<KnownSignature>> {
+        none()
+    }
+    fn signatures(&self, _: Shard, _: Option<SignatureId>, _: u32) -> Answer<'_, Page<KnownSignature, SignatureId>> {
+        none()
+    }
+    fn recognition(&self, _: Shard, _: IncidentId) -> Answer<'_, Option<Recognition>> {
+        none()
+    }
+    fn recognised(&self, _: Shard, _: quell_store::RecognisedQuery) -> Answer<'_, Vec<Recognition>> {
+        none()
+    }
+    fn recognised_since(&self, _: Shard) -> Answer<'_, Option<Timestamp>> {
+        none()
+    }
+}
+
+impl quell_store::ForecastStore for Outbox {
+    fn keep_forecasts<'a>(&'a self, _: Shard, _: &'a [KeptForecast]) -> Answer<'a, ()> {
+        none()
+    }
+    fn forecasts(&self, _: Shard, _: Subject, _: u32, _: quell_store::Which, _: u32) -> Answer<'_, Vec<KeptForecast>> {
+        none()
+    }
+    fn mark_forecasts<'a>(&'a self, _: Shard, _: &'a [KeptForecast]) -> Answer<'a, ()> {
+        none()
+    }
+    fn put_model<'a>(&'a self, _: Shard, _: &'a KeptModel) -> Answer<'a, ()> {
+        none()
+    }
+    fn model(&self, _: Shard, _: Subject, _: u32) -> Answer<'_, Option<KeptModel>> {
+        none()
+    }
+    fn add_history<'a>(&'a self, _: Shard, _: &'a [HistoricIncident]) -> Answer<'a, u64> {
+        none()
+    }
+    fn history(&self, _: Shard, _: u64, _: u32) -> Answer<'_, Vec<(u64, HistoricIncident)>> {
+        none()
+    }
 }
 
 impl Store for Outbox {
@@ -93,6 +142,9 @@ impl Store for Outbox {
         none()
     }
     fn parked(&self, _: Shard, _: u32) -> Answer<'_, Vec<Parked>> {
+        none()
+    }
+    fn outcomes(&self, _: Shard, _: Position, _: u32) -> Answer<'_, Vec<Outcome>> {
         none()
     }
     fn feedback(&self, _: Shard, _: u32) -> Answer<'_, Vec<Feedback>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use quell_domain::{
     Activation, Alert, AlertId, ArtefactKind, ChangeId, CiId, Digest, Feedback, Fingerprint, Incident, IncidentId,
-    IncidentState, Notice, Position, Shard, TimelineEntry, Timestamp,
+    IncidentState, Notice, Outcome, Position, Shard, TimelineEntry, Timestamp,
 };
 use quell_engine::{Checkpoint, Effects, Fold, Parked, Snapshot};
 
@@ -249,7 +249,7 @@ pub enum StoreError {
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A store. Methods that write for a shard are called by its one engine only.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: crate::problems::ProblemStore + crate::forecasts::ForecastStore {
     /// Takes the shard over: raises its epoch and reads what its engine needs.
     fn take_over(&self, shard: Shard) -> Answer<'_, Restored>;
 
@@ -299,6 +299,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Parked parts, newest first, at most `limit`.
     fn parked(&self, shard: Shard, limit: u32) -> Answer<'_, Vec<Parked>>;
+
+    /// Decided commands after a place on their stream, in order, at most `limit`: what a replay puts back.
+    fn outcomes(&self, shard: Shard, after: Position, limit: u32) -> Answer<'_, Vec<Outcome>>;
 
     /// What operators said, the latest first, at most `limit`; what was taken back included.
     fn feedback(&self, shard: Shard, limit: u32) -> Answer<'_, Vec<Feedback>>;

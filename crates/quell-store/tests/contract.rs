@@ -1,17 +1,21 @@
 //! What every store promises. Each promise is a function over a store; the list at the end runs them all on each
-//! database.
+//! database: a SQLite file and a real PostgreSQL server.
 
 mod support;
 
 use std::time::Duration;
 
 use quell_domain::{
-    Alert, AlertId, AlertState, ArtefactKind, CiId, Digest, Feedback, Incident, IncidentState, Labels, Party, Position,
-    Said, Severity, Shard, Source, Standing, Timestamp,
+    Alert, AlertId, AlertState, CiId, Feedback, Incident, IncidentState, Labels, Party, Position, Said, Severity,
+    Shard, Source, Standing, Timestamp,
 };
 use quell_engine::{AlertChange, ChangeRow, Effects, Parked};
 use quell_store::{AlertQuery, ChangeQuery, IncidentQuery, Positions, Store, StoreError};
 use support::artefacts::*;
+use support::forecasts::*;
+use support::postgres;
+use support::problems::*;
+use support::writers::*;
 use support::*;
 
 const SHARD: Shard = Shard::FIRST;
@@ -317,16 +321,6 @@ async fn parked_parts_are_kept(store: &dyn Store) {
     assert_eq!(store.parked(SHARD, 2).await.expect("read"), [parked(6, 0), parked(5, 1)]);
 }
 
-async fn artefacts_are_kept_by_digest(store: &dyn Store) {
-    let (digest, kind) = (Digest([7; 32]), ArtefactKind::Rules);
-    assert_eq!(store.artefact(kind, digest).await.expect("read"), None);
-    for _ in 0..2 {
-        store.put_artefact(kind, digest, b"bytes").await.expect("kept");
-    }
-    assert_eq!(store.artefact(kind, digest).await.expect("read"), Some(b"bytes".to_vec()));
-    assert_eq!(store.artefact(ArtefactKind::Topology, digest).await.expect("read"), None);
-}
-
 async fn what_people_said_is_kept_and_only_what_counts_is_restored(store: &dyn Store) {
     let (mut writer, _) = Writer::take_over(store).await;
     let party = |ci: Option<&str>, alert: &str| Party { ci: ci.map(CiId::new), alert: alert.into() };
@@ -436,9 +430,22 @@ async fn shards_do_not_see_each_other(store: &dyn Store) {
     assert!(writer.try_commit(foreign, None).await.is_err(), "an incident of another shard is refused");
 }
 
-/// Runs every promise against one database; `$open` gives a new, empty store and what must live as long.
+async fn sqlite() -> (quell_store::SqliteStore, Dir) {
+    let dir = Dir::new();
+    (quell_store::SqliteStore::open(&dir.file()).await.expect("opens"), dir)
+}
+
+async fn postgres() -> (quell_store::PostgresStore, ()) {
+    let options = postgres::options(&postgres::database().await);
+    (quell_store::PostgresStore::open(&options).await.expect("opens"), ())
+}
+
+/// Runs every promise against each database; each opens a new, empty store and what must live as long.
 macro_rules! contract {
-    ($database:ident, $open:expr, [$($promise:ident),* $(,)?]) => {
+    ([$($database:ident by $open:path),*], $promises:tt) => {
+        $(contract!(@ $database, $open, $promises);)*
+    };
+    (@ $database:ident, $open:path, [$($promise:ident),* $(,)?]) => {
         mod $database {
             $(
                 #[tokio::test]
@@ -451,14 +458,8 @@ macro_rules! contract {
     };
 }
 
-async fn sqlite() -> (quell_store::SqliteStore, Dir) {
-    let dir = Dir::new();
-    (quell_store::SqliteStore::open(&dir.file()).await.expect("opens"), dir)
-}
-
 contract!(
-    on_sqlite,
-    super::sqlite,
+    [on_sqlite by super::sqlite, on_postgres by super::postgres],
     [
         a_new_store_is_empty,
         what_is_committed_is_restored,
@@ -483,5 +484,14 @@ contract!(
         superseded_artefacts_go_and_what_a_kept_record_needs_stays,
         the_latest_alerts_are_read_back_piece_by_piece,
         shards_do_not_see_each_other,
+        a_dropped_commit_leaves_the_writer_usable,
+        outcomes_are_kept_for_replays,
+        texts_of_any_character_are_kept_and_found,
+        what_is_known_of_problems_is_restored,
+        a_problem_is_read_with_what_belongs_to_it,
+        problems_and_signatures_come_in_pages,
+        forecasts_are_kept_and_marked,
+        the_last_models_are_kept,
+        incidents_of_other_systems_are_added_once,
     ]
 );

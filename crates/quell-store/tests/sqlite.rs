@@ -4,20 +4,13 @@
 
 mod support;
 
-use std::time::Duration;
-
-use quell_domain::{Activation, ArtefactKind, Digest, Outcome, Position, Shard, Timestamp, Verdict};
+use quell_domain::{Activation, ArtefactKind, Digest, Position, Shard, Timestamp};
 use quell_engine::Effects;
 use quell_store::sqlite::Options;
 use quell_store::{AlertQuery, SqliteStore, Store, StoreError, Version};
 use support::*;
 
 const SHARD: Shard = Shard::FIRST;
-
-async fn sqlite() -> (SqliteStore, Dir) {
-    let dir = Dir::new();
-    (SqliteStore::open(&dir.file()).await.expect("opens"), dir)
-}
 
 #[tokio::test]
 async fn a_full_disk_changes_nothing_and_passes() {
@@ -118,34 +111,4 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date() {
     let kept = restored(&store).await.snapshot.incidents.remove(0);
     assert_eq!((kept.id, kept.title.as_str(), kept.merged_into), (incident_id(7), "db down", None));
     assert!(kept.moved.is_empty() && kept.acts.is_empty() && kept.verdicts.is_empty());
-}
-
-#[tokio::test]
-async fn a_dropped_commit_leaves_the_writer_usable() {
-    let (store, _dir) = sqlite().await;
-    let (mut writer, _) = Writer::take_over(&store).await;
-    let many = Effects { alerts: (1..3_000).map(alert).map(put).collect(), ..Effects::default() };
-    {
-        let commit = std::pin::pin!(writer.try_commit(many, None));
-        let dropped = tokio::time::timeout(Duration::from_millis(1), commit).await;
-        assert!(dropped.is_err(), "3,000 rows take longer than a millisecond");
-    }
-    writer.commit(Effects { alerts: vec![put(alert(5_000))], ..Effects::default() }).await;
-    assert_eq!(restored(&store).await.snapshot.alerts, [alert(5_000)]);
-}
-
-#[tokio::test]
-async fn outcomes_are_kept_for_replays() {
-    let (store, _dir) = sqlite().await;
-    let (mut writer, _) = Writer::take_over(&store).await;
-    let outcome = |command, verdict| Outcome { command: Position(command), after: Position(90), verdict };
-    let all = vec![
-        outcome(1, Verdict::Done),
-        outcome(2, Verdict::Unchanged),
-        outcome(3, Verdict::NotFound),
-        outcome(4, Verdict::Refused),
-    ];
-    writer.commit(Effects { outcomes: all.clone(), ..Effects::default() }).await;
-    assert_eq!(store.outcomes(SHARD, Position(0), 9).await.expect("read"), all);
-    assert_eq!(store.outcomes(SHARD, Position(1), 1).await.expect("read"), all[1..2]);
 }

@@ -9,13 +9,17 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use quell_domain::Timestamp;
+use quell_formats::database::Database;
 use quell_formats::history::{self, ColumnMap};
 use tracing_subscriber::EnvFilter;
 
 use crate::forecast::{self, Evaluate};
 use crate::import::Import;
+use crate::import_incidents::ImportIncidents;
 use crate::traffic::Traffic;
-use crate::{check, compare, demo, explain, hygiene, import, replay, serve, settings};
+use crate::{
+    check, compare, demo, explain, hygiene, impact, import, import_incidents, replay, serve, settings, stores,
+};
 
 /// Turns alert storms into the few incidents that matter.
 #[derive(Debug, Parser)]
@@ -38,6 +42,10 @@ enum Command {
         /// Where to listen: a loopback address and a port; port 0 takes a free one.
         #[arg(long, value_parser = quell_formats::config::listen_address)]
         listen: Option<SocketAddr>,
+        /// The PostgreSQL database that the store lies in, instead of a file in the data directory:
+        /// postgres://USER@HOST:PORT/DATABASE, without a password.
+        #[arg(long, value_name = "ADDRESS")]
+        store: Option<String>,
     },
     /// Play a sample storm over a sample estate and show what quell makes of it.
     Demo {
@@ -70,9 +78,13 @@ enum Command {
         /// A running server.
         #[arg(long, conflicts_with = "data_dir")]
         url: Option<String>,
-        /// The data directory of an installation, whether it runs or not. Without either: the config's default one.
+        /// The data directory of an installation, whether it runs or not. Without any of these: the config's default
+        /// one.
         #[arg(long)]
         data_dir: Option<PathBuf>,
+        /// The PostgreSQL database of an installation: postgres://USER@HOST:PORT/DATABASE, without a password.
+        #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["url", "data_dir"])]
+        store: Option<String>,
     },
     /// Run the engine over recorded alerts, with the recorded times as its clock.
     Replay {
@@ -85,6 +97,9 @@ enum Command {
         /// The data directory of an installation: its log is played, read only, without operators' commands.
         #[arg(long)]
         data_dir: Option<PathBuf>,
+        /// The PostgreSQL database that the installation's store lies in: postgres://USER@HOST:PORT/DATABASE.
+        #[arg(long, value_name = "ADDRESS", requires = "data_dir")]
+        store: Option<String>,
         /// Where to write the incidents, one JSON object a line.
         #[arg(long, required_unless_present = "compare", conflicts_with = "compare")]
         output: Option<PathBuf>,
@@ -110,6 +125,15 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         list: u32,
     },
+    /// Tell what depends on CIs before they are changed, what redundancy is lost, and what came of earlier changes.
+    Impact {
+        /// The CIs to be changed, by their ids, with commas between them.
+        #[arg(long)]
+        change: String,
+        /// The running quell: http://127.0.0.1:9099.
+        #[arg(long)]
+        url: String,
+    },
     /// Take over what another system knows.
     Import {
         #[command(subcommand)]
@@ -126,6 +150,8 @@ enum Command {
 enum What {
     /// CIs and relationships.
     Topology(Import),
+    /// Incidents of the past, for forecasts.
+    Incidents(ImportIncidents),
 }
 
 #[derive(Debug, Subcommand)]
@@ -181,8 +207,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve { config, data_dir, listen } => {
-            runtime()?.block_on(serve::run(serve::Serve { config, data_dir, listen }))?;
+        Command::Serve { config, data_dir, listen, store } => {
+            runtime()?.block_on(serve::run(serve::Serve { config, data_dir, listen, store }))?;
         }
         Command::Demo { once, listen, seed } => runtime()?.block_on(demo::run(once, listen, seed))?,
         Command::Check { config, rules, pipelines } => {
@@ -195,24 +221,29 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Explain { subject, url, data_dir } => {
-            let directory = match (&url, data_dir) {
-                (None, None) => Some(settings::config(None)?.data_dir),
-                (_, directory) => directory,
+        Command::Explain { subject, url, data_dir, store } => {
+            let database = stores::database(store, None)?;
+            let directory = match (&url, &database, data_dir) {
+                (None, None, None) => Some(settings::config(None)?.data_dir),
+                (_, _, directory) => directory,
             };
             let told = runtime()?.block_on(async {
-                let source = explain::Source::open(url, directory).await?;
+                let source = explain::Source::open(url, database, directory).await?;
                 explain::run(&source, subject).await
             })?;
             print!("{told}");
         }
-        Command::Replay { topology, alerts, data_dir, output, compare, truth, json, config } => {
+        Command::Replay { topology, alerts, data_dir, store, output, compare, truth, json, config } => {
             let estate = topology.as_deref().map(replay::read_topology).transpose()?;
-            let recorded = Recorded { estate, alerts, data_dir };
+            let recorded = Recorded { estate, alerts, data_dir, database: stores::database(store, None)? };
             runtime()?.block_on(play(recorded, config, output, compare, &truth, json))?;
         }
         Command::Hygiene { url, list } => print!("{}", runtime()?.block_on(hygiene::run(&url, list))?),
+        Command::Impact { change, url } => print!("{}", runtime()?.block_on(impact::run(&url, &change))?),
         Command::Import { what: What::Topology(asked) } => print!("{}", runtime()?.block_on(import::run(&asked))?),
+        Command::Import { what: What::Incidents(asked) } => {
+            print!("{}", runtime()?.block_on(import_incidents::run(&asked))?);
+        }
         Command::Forecast { command } => {
             let ForecastCommand::Evaluate { incidents, map, horizon, split, from, to, seed, json, check_rows } =
                 command;
@@ -232,10 +263,11 @@ struct Recorded {
     estate: Option<quell_domain::Topology>,
     alerts: Option<PathBuf>,
     data_dir: Option<PathBuf>,
+    database: Option<Database>,
 }
 
 async fn play(
-    Recorded { estate, alerts, data_dir }: Recorded,
+    Recorded { estate, alerts, data_dir, database }: Recorded,
     config: Option<PathBuf>,
     output: Option<PathBuf>,
     other: Option<PathBuf>,
@@ -244,7 +276,7 @@ async fn play(
 ) -> anyhow::Result<()> {
     let traffic = match (alerts, data_dir) {
         (Some(alerts), _) => Traffic::File { alerts, topology: estate.unwrap_or_default() },
-        (None, Some(directory)) => Traffic::of_directory(&directory, estate).await?,
+        (None, Some(directory)) => Traffic::of_directory(&directory, database.as_ref(), estate).await?,
         (None, None) => anyhow::bail!("nothing to play: name --alerts or --data-dir"),
     };
     let named = config.is_some();

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use quell_domain::{Input, Moment, Position, Shard};
-use quell_engine::{Disposed, Effects, Engine, Fold};
+use quell_domain::{Activation, Input, Moment, Position, Shard};
+use quell_engine::{Artefact, Disposed, Effects, Engine, Fold};
 use quell_store::{Commit, Flush, Store, StoreError, Version};
 
 use crate::artefacts::Shelf;
@@ -17,6 +17,11 @@ use crate::live::Published;
 
 /// The wait before a refused commit is tried again, doubled each time up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// True when the same may succeed later.
+fn passes(error: &StoreError) -> bool {
+    matches!(error, StoreError::DiskFull { .. } | StoreError::Unavailable { .. })
+}
 
 /// The engine with what is not committed yet.
 pub(crate) struct Desk {
@@ -45,7 +50,7 @@ impl Desk {
     pub(crate) async fn apply(&mut self, moment: Moment, input: &Input) {
         if let Input::Activate(activation) = input {
             // An artefact that cannot be read any more must not stop intake: what is in force stays in force.
-            match self.shelf.take(&*self.store, *activation).await {
+            match self.artefact(*activation).await {
                 Ok(artefact) => self.engine.shelve(activation.digest, artefact),
                 Err(error) => tracing::error!(error = format!("{error:#}"), "an activated artefact cannot be used"),
             }
@@ -58,6 +63,23 @@ impl Desk {
             && self.engine.checkpoint().artefact(activation.kind) == Some(activation.digest)
         {
             self.activated.push(Version { position: moment.position, at: moment.received_at, activation });
+        }
+    }
+
+    /// The artefact that is put in force. Waits as long as the store is away: without the artefact this run would decide
+    /// otherwise than the next one.
+    async fn artefact(&self, activation: Activation) -> anyhow::Result<Artefact> {
+        let mut wait = RETRY.0;
+        loop {
+            match self.shelf.take(&*self.store, activation).await {
+                Err(error) if error.downcast_ref().is_some_and(passes) => {
+                    self.published.store_away(true);
+                    tracing::warn!(error = format!("{error:#}"), "the store did not give an artefact; trying again");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(RETRY.1);
+                }
+                answer => return answer,
+            }
         }
     }
 
@@ -104,7 +126,7 @@ impl Desk {
                     self.gauges.committed(started.elapsed());
                     break committed.changes;
                 }
-                Err(error @ (StoreError::DiskFull { .. } | StoreError::Unavailable { .. })) => {
+                Err(error) if passes(&error) => {
                     self.published.store_away(true);
                     tracing::warn!(error = %crate::serve::chain(&error), "the store did not take a commit; trying again");
                     tokio::time::sleep(wait).await;
@@ -132,6 +154,7 @@ impl Desk {
         }
         self.gauges.disposed(effects.disposed);
         self.gauges.altered(effects.altered);
+        self.gauges.recognised(effects.problems.tally);
         self.gauges.unbound(&effects.alerts);
         let (alerts, incidents) = self.engine.in_hand();
         self.gauges.in_hand(alerts, incidents);

@@ -9,8 +9,9 @@ use futures::future::BoxFuture;
 use prometheus::Registry;
 use quell_api::ports::Live;
 use quell_domain::{
-    Alert, AlertId, ArtefactKind, Command, CommandKind, Digest, Feedback, Fingerprint, Incident, IncidentId, Input,
-    Moment, Position, Shard, Timestamp, Verdict,
+    Alert, AlertId, ArtefactKind, Command, CommandKind, Digest, Feedback, Fingerprint, HistoricIncident, Incident,
+    IncidentId, Input, KeptForecast, KeptModel, KnownSignature, Moment, Outcome, Position, Shard, SignatureId, Subject,
+    Timestamp, Verdict,
 };
 use quell_engine::{Checkpoint, Engine, Parked};
 use quell_formats::{alertmanager, settings};
@@ -34,6 +35,8 @@ pub(crate) enum Failure {
     Fenced,
     /// Commits succeed, and reading the latest alerts fails.
     Unread,
+    /// Commits succeed, and reading an artefact fails.
+    Silent,
 }
 
 /// A store whose first calls fail.
@@ -55,6 +58,42 @@ macro_rules! pass_on {
     };
 }
 
+impl quell_store::ProblemStore for Flaky {
+    pass_on! {
+        problems(shard: Shard, query: quell_store::ProblemQuery) -> Page<quell_domain::Problem, quell_domain::ProblemId>;
+        problem(shard: Shard, id: quell_domain::ProblemId) -> Option<quell_store::ProblemDetail>;
+        signature(shard: Shard, id: SignatureId) -> Option<KnownSignature>;
+        signatures(shard: Shard, before: Option<SignatureId>, limit: u32) -> Page<KnownSignature, SignatureId>;
+        recognition(shard: Shard, incident: IncidentId) -> Option<quell_domain::Recognition>;
+        recognised(shard: Shard, query: quell_store::RecognisedQuery) -> Vec<quell_domain::Recognition>;
+        recognised_since(shard: Shard) -> Option<Timestamp>;
+    }
+}
+
+impl quell_store::ForecastStore for Flaky {
+    fn keep_forecasts<'a>(&'a self, shard: Shard, rows: &'a [KeptForecast]) -> Answer<'a, ()> {
+        self.inner.keep_forecasts(shard, rows)
+    }
+
+    fn mark_forecasts<'a>(&'a self, shard: Shard, rows: &'a [KeptForecast]) -> Answer<'a, ()> {
+        self.inner.mark_forecasts(shard, rows)
+    }
+
+    fn put_model<'a>(&'a self, shard: Shard, model: &'a KeptModel) -> Answer<'a, ()> {
+        self.inner.put_model(shard, model)
+    }
+
+    fn add_history<'a>(&'a self, shard: Shard, incidents: &'a [HistoricIncident]) -> Answer<'a, u64> {
+        self.inner.add_history(shard, incidents)
+    }
+
+    pass_on! {
+        forecasts(shard: Shard, of: Subject, horizon: u32, which: quell_store::Which, limit: u32) -> Vec<KeptForecast>;
+        model(shard: Shard, of: Subject, horizon: u32) -> Option<KeptModel>;
+        history(shard: Shard, after: u64, limit: u32) -> Vec<(u64, HistoricIncident)>;
+    }
+}
+
 impl Store for Flaky {
     fn commit<'a>(&'a self, commit: Commit<'a>, sinks: &'a [String]) -> Answer<'a, Committed> {
         match self.failure {
@@ -63,8 +102,15 @@ impl Store for Flaky {
                 let epoch = commit.epoch;
                 Box::pin(async move { Err(StoreError::Fenced { operation: "commit", epoch }) })
             }
-            Failure::Full | Failure::Fenced | Failure::Unread => self.inner.commit(commit, sinks),
+            Failure::Full | Failure::Fenced | Failure::Unread | Failure::Silent => self.inner.commit(commit, sinks),
         }
+    }
+
+    fn artefact(&self, kind: ArtefactKind, digest: Digest) -> Answer<'_, Option<Vec<u8>>> {
+        if matches!(self.failure, Failure::Silent) && self.fails() {
+            return Box::pin(async { Err(StoreError::DiskFull { operation: "artefact" }) });
+        }
+        self.inner.artefact(kind, digest)
     }
 
     fn latest_alerts(&self, shard: Shard, before: Option<AlertId>, limit: u32) -> Answer<'_, Vec<Alert>> {
@@ -92,7 +138,6 @@ impl Store for Flaky {
 
     pass_on! {
         take_over(shard: Shard) -> Restored;
-        artefact(kind: ArtefactKind, digest: Digest) -> Option<Vec<u8>>;
         versions(shard: Shard, kind: ArtefactKind, at: Timestamp, limit: u32) -> Vec<quell_store::Version>;
         drop_superseded(shard: Shard, kind: ArtefactKind, before: Position) -> u64;
         last_alert(shard: Shard, through: Position) -> Option<AlertId>;
@@ -103,6 +148,7 @@ impl Store for Flaky {
         episodes(shard: Shard, fingerprint: Fingerprint, through: Position) -> Vec<Alert>;
         parked_of(shard: Shard, position: Position) -> Vec<Parked>;
         parked(shard: Shard, limit: u32) -> Vec<Parked>;
+        outcomes(shard: Shard, after: Position, limit: u32) -> Vec<Outcome>;
         feedback(shard: Shard, limit: u32) -> Vec<Feedback>;
         change_events(shard: Shard, query: ChangeQuery) -> Page<quell_domain::Change, quell_domain::ChangeId>;
         changes_since(shard: Shard, number: u64, limit: u32) -> Vec<Change>;
@@ -171,6 +217,20 @@ async fn inv_5_nothing_is_told_before_it_is_remembered() {
     tokio::time::resume();
     let due = desk.store.due("pager", Timestamp::MAX, 10).await.expect("readable");
     assert_eq!(due.len(), 1, "one notice for the one sink, however often the commit was tried");
+}
+
+#[tokio::test]
+async fn an_artefact_is_waited_for_while_the_store_is_away() {
+    let mut desk = desk("artefact", Failure::Silent, 2).await;
+    let bytes = quell_formats::topology::encode(&quell_domain::Topology::default());
+    let digest = quell_formats::topology::digest(&bytes);
+    desk.store.put_artefact(ArtefactKind::Topology, digest, &bytes).await.expect("kept");
+    let activation = quell_domain::Activation { kind: ArtefactKind::Topology, digest };
+    desk.apply(moment(1), &Input::Activate(activation)).await;
+    assert_eq!(desk.engine.checkpoint().topology, Some(digest), "as at a run whose store was never away");
+    assert!(desk.published.is_store_away(), "until the next commit");
+    desk.commit(false).await.expect("the store works");
+    assert!(!desk.published.is_store_away());
 }
 
 #[tokio::test]

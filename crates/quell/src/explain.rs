@@ -4,14 +4,18 @@
 //! on purpose: decisions; it tells what was decided and why.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use quell_domain::{AlertId, Fingerprint, IncidentId, Shard};
+use quell_formats::database::Database;
 use quell_formats::views;
-use quell_store::{AlertQuery, IncidentDetail, SqliteStore, Store};
+use quell_store::{AlertQuery, IncidentDetail, Store};
 use serde_json::Value;
+
+use crate::stores;
 
 /// Alerts of an incident that are explained one by one.
 const ALERTS: usize = 20;
@@ -23,7 +27,6 @@ const READ: u32 = 1_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where decisions are remembered.
-#[derive(Debug)]
 pub enum Source {
     /// A running server.
     Server {
@@ -32,8 +35,8 @@ pub enum Source {
         /// Asks it.
         client: reqwest::Client,
     },
-    /// A data directory, whether or not a process has it.
-    Directory(SqliteStore),
+    /// A store, whether or not a process writes to it.
+    Store(Arc<dyn Store>),
 }
 
 /// What is to be explained.
@@ -61,11 +64,15 @@ impl std::str::FromStr for Subject {
 }
 
 impl Source {
-    /// The server at an address, or the store in a directory.
+    /// The server at an address, or the store in a database or a directory.
     ///
     /// # Errors
-    /// When the store cannot be read, or neither is named.
-    pub async fn open(url: Option<String>, directory: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// When the store cannot be read, or none is named.
+    pub async fn open(
+        url: Option<String>,
+        database: Option<Database>,
+        directory: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
         match (url, directory) {
             (Some(url), _) => {
                 // Fails only when it is installed already, which is as good.
@@ -73,8 +80,11 @@ impl Source {
                 let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
                 Ok(Source::Server { url: url.trim_end_matches('/').to_owned(), client })
             }
-            (None, Some(directory)) => Ok(Source::Directory(open_store(&directory).await?)),
-            (None, None) => bail!("nowhere to look: name --url or --data-dir"),
+            (None, None) if database.is_none() => bail!("nowhere to look: name --url, --store or --data-dir"),
+            (None, directory) => {
+                let directory = directory.unwrap_or_default();
+                Ok(Source::Store(stores::open_read_only(&directory, database.as_ref()).await?))
+            }
         }
     }
 
@@ -82,7 +92,7 @@ impl Source {
     async fn incident(&self, id: IncidentId) -> anyhow::Result<Option<Value>> {
         match self {
             Source::Server { url, client } => get(client, &format!("{url}/api/v1/incidents/{id}")).await,
-            Source::Directory(store) => {
+            Source::Store(store) => {
                 let detail = store.incident(Shard::FIRST, id, READ).await?;
                 Ok(detail.map(|detail| {
                     let IncidentDetail { incident, alerts, timeline, merged, split } = detail;
@@ -111,7 +121,7 @@ impl Source {
                 let list = list.context("the server has no list of alerts: is it quell?")?;
                 list["items"].as_array().cloned().unwrap_or_default()
             }
-            Source::Directory(store) => {
+            Source::Store(store) => {
                 let query = AlertQuery { fingerprint, before: before.map(AlertId), limit, ..AlertQuery::default() };
                 let page = store.alerts(Shard::FIRST, query).await?;
                 page.items.iter().map(|alert| serde_json::json!(views::alert_json(alert))).collect()
@@ -123,11 +133,6 @@ impl Source {
         };
         Ok(found.into_iter().filter(wanted).collect())
     }
-}
-
-async fn open_store(directory: &Path) -> anyhow::Result<SqliteStore> {
-    let file = directory.join("store.db");
-    SqliteStore::open_read_only(&file).await.with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// A document of the API; `None` for 404.

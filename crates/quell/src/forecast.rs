@@ -94,7 +94,7 @@ pub fn run(asked: &Evaluate) -> anyhow::Result<Evaluated> {
 }
 
 /// A file's text, unpacked where it begins as gzip does.
-fn text(path: &Path) -> anyhow::Result<String> {
+pub(crate) fn text(path: &Path) -> anyhow::Result<String> {
     let packed = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let bytes = if packed.starts_with(&[0x1f, 0x8b]) {
         let mut bytes = Vec::new();
@@ -111,7 +111,7 @@ fn text(path: &Path) -> anyhow::Result<String> {
     Ok(String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect()))
 }
 
-fn told(path: &Path, mistakes: &[Mistake]) -> anyhow::Error {
+pub(crate) fn told(path: &Path, mistakes: &[Mistake]) -> anyhow::Error {
     let mut text = format!("{}:", path.display());
     for mistake in mistakes.iter().take(SHOWN) {
         let _ = write!(text, "\n  {mistake}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use quell_engine::{AlertChange, Altered, Disposed};
+use quell_engine::{AlertChange, Altered, Disposed, Recognised};
 
 use crate::live::Published;
 
@@ -23,6 +23,7 @@ pub(crate) struct Gauges {
     unflushed: IntGauge,
     commits: Histogram,
     changes: ChangeCounters,
+    problems: IntCounterVec,
 }
 
 /// What is counted of changes told of.
@@ -51,6 +52,18 @@ impl ChangeCounters {
         }
         Ok(ChangeCounters { received, disposed, crowded_out })
     }
+}
+
+/// What is counted of recurrence.
+fn recognised(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let said = "Incidents that were over, of a known signature or novel; signatures crowded out by the limit of them; \
+        problems drafted, and not drafted because of the limit of them";
+    let counts = IntCounterVec::new(Opts::new("quell_problems_counted_total", said), &["what"])?;
+    for (_, name) in Recognised::default().each() {
+        counts.with_label_values(&[name]);
+    }
+    registry.register(Box::new(counts.clone()))?;
+    Ok(counts)
 }
 
 impl Gauges {
@@ -96,7 +109,8 @@ impl Gauges {
             registry.register(metric)?;
         }
         let changes = ChangeCounters::new(registry)?;
-        Ok(Gauges { received, disposed, unbound, alerts, incidents, unflushed, commits, changes })
+        let problems = recognised(registry)?;
+        Ok(Gauges { received, disposed, unbound, alerts, incidents, unflushed, commits, changes, problems })
     }
 
     pub(crate) fn disposed(&self, disposed: Disposed) {
@@ -113,6 +127,12 @@ impl Gauges {
         self.changes.crowded_out.inc_by(altered.crowded_out);
         for (count, name) in altered.each().into_iter().filter(|(count, _)| *count > 0) {
             self.changes.disposed.with_label_values(&[name]).inc_by(count);
+        }
+    }
+
+    pub(crate) fn recognised(&self, tally: Recognised) {
+        for (count, name) in tally.each().into_iter().filter(|(count, _)| *count > 0) {
+            self.problems.with_label_values(&[name]).inc_by(count);
         }
     }
 
@@ -178,26 +198,30 @@ impl LearnedGauges {
     }
 }
 
-/// The lag, read at the moment it is asked for.
+/// The lag and whether the store is away, read at the moment they are asked for.
 pub(crate) struct Lag {
     published: Arc<Published>,
     gauge: IntGauge,
+    away: IntGauge,
 }
 
 impl Lag {
     pub(crate) fn new(published: Arc<Published>) -> Result<Self, prometheus::Error> {
         let help = "Records that are durable and not yet decided and remembered; 0 at the end of the log";
-        Ok(Lag { published, gauge: IntGauge::new("quell_log_lag_records", help)? })
+        let gauge = IntGauge::new("quell_log_lag_records", help)?;
+        let help = "1 while the store takes no commit or does not answer, else 0";
+        Ok(Lag { published, gauge, away: IntGauge::new("quell_store_away", help)? })
     }
 }
 
 impl Collector for Lag {
     fn desc(&self) -> Vec<&Desc> {
-        self.gauge.desc()
+        [self.gauge.desc(), self.away.desc()].concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         self.gauge.set(i64::try_from(self.published.lag()).unwrap_or(i64::MAX));
-        self.gauge.collect()
+        self.away.set(i64::from(self.published.is_store_away()));
+        [self.gauge.collect(), self.away.collect()].concat()
     }
 }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use quell_api::ports::{Activated, Commanded, Held, Intake, Received, Refusal};
 use quell_domain::{
-    Activation, ArtefactKind, Batch, Changes, Command, Input, Position, ReceiptId, RecordKind, Shard, Source, Topology,
+    Activation, ArtefactKind, Batch, Changes, Command, Input, Position, ProblemCommand, ReceiptId, RecordKind, Shard,
+    Source, Topology,
 };
 use quell_engine::Engine;
 use quell_formats::{record, topology};
@@ -39,7 +40,11 @@ impl Door {
         input: Input,
     ) -> Result<Stamp, Refusal> {
         let draft = Draft { stream, kind, body, carry: Some(input) };
-        let stamp = self.appender.append(draft).await.map_err(|error| refusal(&error))?;
+        let stamp = self.appender.append(draft).await.map_err(|error| refusal(&error)).inspect_err(|refusal| {
+            if matches!(refusal, Refusal::Overloaded) {
+                self.published.refused();
+            }
+        })?;
         if stream == Stream::Main {
             self.published.appended(stamp.position);
         }
@@ -81,6 +86,14 @@ impl Intake for Door {
     fn command(&self, command: Command, patience: Duration) -> BoxFuture<'_, Result<Commanded, Refusal>> {
         Box::pin(async move {
             let stamp = self.append_input(Stream::Commands, Input::Command(command)).await?;
+            let verdict = self.published.verdict(stamp.position, patience).await;
+            Ok(Commanded { position: stamp.position, verdict })
+        })
+    }
+
+    fn problem(&self, command: ProblemCommand, patience: Duration) -> BoxFuture<'_, Result<Commanded, Refusal>> {
+        Box::pin(async move {
+            let stamp = self.append_input(Stream::Commands, Input::Problem(command)).await?;
             let verdict = self.published.verdict(stamp.position, patience).await;
             Ok(Commanded { position: stamp.position, verdict })
         })

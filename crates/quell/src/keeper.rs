@@ -11,9 +11,25 @@ use quell_log::{Clock, Retention};
 use quell_store::Store;
 
 use crate::intake::Door;
+use crate::live::Published;
 
 /// How often old things are looked for.
 const ROUND: Duration = Duration::from_secs(60);
+
+/// How often the store is asked whether it answers.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Asks the store whether it answers, for ever: while nothing is received, nothing else does.
+pub(crate) async fn watch(store: Arc<dyn Store>, published: Arc<Published>, shard: Shard) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let answer = store.position(shard).await;
+        if let (Err(error), false) = (&answer, published.is_store_silent()) {
+            tracing::warn!(error = %crate::serve::chain(error), "the store does not answer");
+        }
+        published.store_silent(answer.is_err());
+    }
+}
 
 /// Drops what is kept no longer, for ever.
 pub(crate) async fn run(door: Arc<Door>, store: Arc<dyn Store>, clock: Arc<dyn Clock>, shard: Shard, config: Config) {

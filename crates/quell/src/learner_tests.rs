@@ -264,7 +264,7 @@ async fn inv_3_what_was_learned_decides_the_same_after_a_restart_and_in_a_replay
         }
         rig.storm(9).await;
         decided.push(rig.decided().await);
-        let traffic = Traffic::of_directory(&rig.folder, None).await.expect("readable");
+        let traffic = Traffic::of_directory(&rig.folder, None, None).await.expect("readable");
         let (replay, _) = traffic.play(shipped()).await.expect("played");
         let ledger = replay.finish();
         let mut replayed: Vec<String> = ledger.incidents.values().map(incident).collect();
@@ -317,6 +317,6 @@ async fn inv_6_superseded_state_goes_when_the_log_no_longer_needs_it() {
         let bytes = rig.door.store.artefact(ArtefactKind::Learned, version.activation.digest).await;
         assert_eq!(bytes.expect("readable").is_some(), kept.contains(version), "{version:?}");
     }
-    let traffic = Traffic::of_directory(&rig.folder, None).await.expect("readable");
+    let traffic = Traffic::of_directory(&rig.folder, None, None).await.expect("readable");
     traffic.play(shipped()).await.expect("whatever is left of the log can be replayed");
 }

@@ -16,18 +16,27 @@ pub mod difference;
 mod difference_tests;
 pub mod explain;
 pub mod forecast;
+mod forecaster;
+#[cfg(test)]
+mod forecaster_tests;
 mod gauges;
 mod hygiene;
+mod impact;
 mod import;
+mod import_incidents;
 mod intake;
 mod keeper;
 mod learner;
 #[cfg(test)]
 mod learner_tests;
 mod live;
+#[cfg(test)]
+mod problem_tests;
+mod prover;
 mod recover;
 pub mod replay;
 pub mod serve;
 mod settings;
 pub mod shell;
+mod stores;
 pub mod traffic;

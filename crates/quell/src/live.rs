@@ -36,7 +36,12 @@ pub(crate) struct Published {
     applied: AtomicU64,
     decided: watch::Sender<Position>,
     verdicts: Mutex<BTreeMap<Position, Verdict>>,
+    /// The store does not take commits.
     store_away: AtomicBool,
+    /// The store does not answer questions.
+    store_silent: AtomicBool,
+    /// Something was refused for want of room since the store took its last commit.
+    refusing: AtomicBool,
     recovering: AtomicBool,
     log: watch::Receiver<LogState>,
     /// Wakes the sinks' workers.
@@ -54,6 +59,8 @@ impl Published {
             decided: watch::channel(Position::START).0,
             verdicts: Mutex::default(),
             store_away: AtomicBool::new(false),
+            store_silent: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
             recovering: AtomicBool::new(true),
             log,
             wake: watch::channel(()).0,
@@ -82,6 +89,27 @@ impl Published {
 
     pub(crate) fn store_away(&self, away: bool) {
         self.store_away.store(away, Ordering::Release);
+        if !away {
+            self.refusing.store(false, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn store_silent(&self, silent: bool) {
+        self.store_silent.store(silent, Ordering::Release);
+    }
+
+    pub(crate) fn is_store_silent(&self) -> bool {
+        self.store_silent.load(Ordering::Acquire)
+    }
+
+    /// True while the store does not do its work.
+    pub(crate) fn is_store_away(&self) -> bool {
+        self.store_away.load(Ordering::Acquire) || self.is_store_silent()
+    }
+
+    /// Something was refused because too much waits to be decided.
+    pub(crate) fn refused(&self) {
+        self.refusing.store(true, Ordering::Release);
     }
 
     pub(crate) fn in_force(&self, graph: &Arc<Graph>, checkpoint: Checkpoint) {
@@ -151,6 +179,11 @@ impl Live for Published {
         }
         if self.store_away.load(Ordering::Acquire) {
             health.degraded.push("the store cannot be written: alerts are accepted and decided later".into());
+            if self.refusing.load(Ordering::Acquire) {
+                health.not_ready.push("all that may wait for the store waits: no more is accepted".into());
+            }
+        } else if self.is_store_silent() {
+            health.degraded.push("the store does not answer: what was remembered cannot be shown".into());
         }
         if health.lag_records > LAG_DEGRADED {
             health.degraded.push(format!("{} records wait to be decided", health.lag_records));

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use quell_domain::{Activation, ArtefactKind, Input, Position, Shard};
 use quell_engine::{Artefact, Engine, Settings};
 use quell_log::Stream;
@@ -46,6 +46,14 @@ pub(crate) async fn catch_up(
     last: [Position; 2],
 ) -> anyhow::Result<()> {
     let [last_main, last_command] = last;
+    let first = reader.read::<Input>(Stream::Main, Position::START.next(), 1).await?;
+    let first = first.first().map(|record| record.stamp.position);
+    if let Some((from, to)) = missing(desk.folded.next(), first, last_main) {
+        bail!(
+            "the log no longer has the records {from} to {to}, which the store does not contain: the store is older than \
+             what the log keeps, as after a backup was restored that was made before `retention`. Restore a later one"
+        );
+    }
     let mut from = desk.folded.next();
     let mut refolded = 0_u64;
     while from <= applied {
@@ -92,7 +100,38 @@ pub(crate) async fn catch_up(
     Ok(())
 }
 
+/// The records that the store needs next and the log has no more: the first and the last of them.
+fn missing(needed: Position, first: Option<Position>, last: Position) -> Option<(Position, Position)> {
+    let kept = first.unwrap_or(last.next());
+    (needed <= last && kept > needed).then(|| (needed, Position(kept.0 - 1)))
+}
+
 /// Puts rules in force that differ from those in force.
 pub(crate) fn rules_to_activate(engine: &Engine, digest: quell_domain::Digest) -> Option<Activation> {
     (engine.checkpoint().rules != Some(digest)).then_some(Activation { kind: ArtefactKind::Rules, digest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_were_dropped_before_the_store_had_them_are_missed() {
+        for (needed, first, last, expected) in [
+            // A new installation, one that is up to date, and one whose whole log was dropped after it was contained.
+            (1, None, 0, None),
+            (8, Some(3), 7, None),
+            (8, None, 7, None),
+            // The backlog is whole.
+            (3, Some(3), 7, None),
+            (5, Some(3), 7, None),
+            // Its beginning, or all of it, is gone.
+            (2, Some(5), 7, Some((2, 4))),
+            (2, None, 7, Some((2, 7))),
+        ] {
+            let found = missing(Position(needed), first.map(Position), Position(last));
+            let expected = expected.map(|(from, to)| (Position(from), Position(to)));
+            assert_eq!(found, expected, "needed {needed}, first {first:?}, last {last}");
+        }
+    }
 }

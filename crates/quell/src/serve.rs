@@ -12,23 +12,25 @@ use prometheus::Registry;
 use quell_api::{Api, ApiLimits, Metrics};
 use quell_domain::{Digest, Input, Shard};
 use quell_engine::Artefact;
-use quell_formats::config::{Config, Destination, Secret};
+use quell_formats::config::{Config, Destination};
 use quell_formats::record;
 use quell_log::embedded::{EmbeddedLog, Opened, Options};
 use quell_log::{Clock, Stream};
 use quell_notify::{EgressPolicy, Sink};
-use quell_store::{SqliteStore, Store};
+use quell_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::artefacts::Shelf;
 use crate::clock::SystemClock;
 use crate::desk::Desk;
+use crate::forecaster::Forecaster;
 use crate::gauges::{Gauges, Lag, LearnedGauges};
 use crate::intake::Door;
 use crate::learner::Learner;
 use crate::live::Published;
-use crate::{keeper, recover, settings, shell};
+use crate::prover::Prover;
+use crate::{keeper, recover, settings, shell, stores};
 
 /// What to serve, as the command line says it.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +41,8 @@ pub struct Serve {
     pub data_dir: Option<PathBuf>,
     /// Instead of the config's.
     pub listen: Option<SocketAddr>,
+    /// The address of the store's database, instead of the config's.
+    pub store: Option<String>,
 }
 
 /// How long what was received may take to be decided once the doors are closed.
@@ -118,6 +122,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let mut config = settings::config(serve.config.as_deref())?;
     config.data_dir = serve.data_dir.unwrap_or(config.data_dir);
     config.listen = serve.listen.unwrap_or(config.listen);
+    config.store = stores::database(serve.store, config.store)?;
     let files = settings::files(config.rules_dir.as_deref(), config.pipelines_dir.as_deref())?;
     let compiled = settings::compile(&files)?;
     let sinks = sinks(&config)?;
@@ -134,7 +139,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     };
     let log = EmbeddedLog::open::<Input>(&config.data_dir, options, Arc::clone(&clock), outage).await?;
     let Opened { appender, main, commands, reader, last } = log;
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir.join("store.db")).await?);
+    let store = stores::open(&config.data_dir, config.store.as_ref()).await?;
     let published = Arc::new(Published::new(appender.state()));
     let registry = Registry::new();
     let gauges = Arc::new(Gauges::new(&registry)?);
@@ -149,7 +154,8 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     if positions.applied > last[0] || positions.commands > last[1] {
         bail!(
             "the log in {} ends at record {} and command {}, but the store holds what followed from {} and {}: the log was \
-             replaced or lost its end. Put the log back, or move both log.db and store.db away to start anew",
+             replaced or lost its end, or the store is another node's. Put the log back, or begin anew with an empty log \
+             and an empty store",
             config.data_dir.display(),
             last[0],
             last[1],
@@ -186,7 +192,16 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
         tokio::spawn(tell(sink, Arc::clone(&policy), Arc::clone(&store), published.wake.subscribe(), stopping.clone()));
     }
     let house = keeper::run(Arc::clone(&door), Arc::clone(&store), Arc::clone(&clock), shard, config.clone());
-    let house = [tokio::spawn(house), tokio::spawn(learner.run(config.learning))];
+    let watch = keeper::watch(Arc::clone(&store), Arc::clone(&published), shard);
+    let prover = Prover::new(&door, Arc::clone(&clock));
+    let forecaster = Forecaster::new(&door, Arc::clone(&clock), &registry)?;
+    let house = [
+        tokio::spawn(house),
+        tokio::spawn(watch),
+        tokio::spawn(learner.run(config.learning)),
+        tokio::spawn(prover.run()),
+        tokio::spawn(forecaster.run(config.learning.enabled)),
+    ];
     let limits = ApiLimits {
         encoded_bytes: config.intake.body_bytes,
         decoded_bytes: config.intake.decoded_bytes,
@@ -290,13 +305,7 @@ async fn put_rules_in_force(
 
 fn sinks(config: &Config) -> anyhow::Result<Vec<Sink>> {
     let read = |sink: &quell_formats::config::Sink| {
-        let text = match &sink.secret {
-            Secret::File(path) => std::fs::read_to_string(path)
-                .with_context(|| format!("sink {}: cannot read {}", sink.name, path.display()))?,
-            Secret::Env(name) => {
-                std::env::var(name).with_context(|| format!("sink {}: the environment has no {name}", sink.name))?
-            }
-        };
+        let text = settings::secret(&format!("sink {}", sink.name), &sink.secret)?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let secrets: Vec<_> = lines.map(quell_notify::Secret::new).collect();
         if secrets.is_empty() {

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use quell_formats::config::{self, Config};
+use quell_formats::config::{self, Config, Secret};
 use quell_formats::mistake::Mistake;
 use quell_formats::settings::{self, Compiled, SourceFile};
 
@@ -14,6 +14,16 @@ pub(crate) fn config(file: Option<&Path>) -> anyhow::Result<Config> {
     let Some(file) = file else { return Ok(Config::default()) };
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     config::decode(&file.display().to_string(), &text).map_err(|mistakes| all("the config", &mistakes))
+}
+
+/// Reads a secret from where the config says it is; `whose` names it in errors.
+pub(crate) fn secret(whose: &str, secret: &Secret) -> anyhow::Result<String> {
+    match secret {
+        Secret::File(path) => {
+            std::fs::read_to_string(path).with_context(|| format!("{whose}: cannot read {}", path.display()))
+        }
+        Secret::Env(name) => std::env::var(name).with_context(|| format!("{whose}: the environment has no {name}")),
+    }
 }
 
 /// Reads rules and pipelines: each kind from its directory where one is named, else as shipped.

@@ -10,19 +10,20 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use quell_domain::{Activation, ArtefactKind, Input, Position, Shard, Timestamp, Topology};
 use quell_engine::{Artefact, Settings};
+use quell_formats::database::Database;
 use quell_formats::{record, replay as lines, topology};
 use quell_log::Stream;
 use quell_log::embedded::{EmbeddedLog, Reader};
-use quell_store::{SqliteStore, Store};
+use quell_store::Store;
 
 use crate::artefacts;
 use crate::replay::Replay;
+use crate::stores;
 
 /// Records read at once.
 const CHUNK: usize = 256;
 
 /// Where recorded traffic lies.
-#[derive(Debug)]
 pub enum Traffic {
     /// One body a line, with a topology for all of them.
     File {
@@ -36,22 +37,24 @@ pub enum Traffic {
         /// Its records.
         reader: Reader,
         /// Its store, for the artefacts that the log activates.
-        store: SqliteStore,
+        store: Arc<dyn Store>,
         /// In force all the time instead of what the log activates.
         topology: Option<Topology>,
     },
 }
 
 impl Traffic {
-    /// The traffic of a data directory, whether or not a process has it.
+    /// The traffic of a data directory, whether or not a process has it; its store may lie in a database.
     ///
     /// # Errors
     /// When there is no log or no store in it, or they are of another version.
-    pub async fn of_directory(directory: &Path, topology: Option<Topology>) -> anyhow::Result<Self> {
+    pub async fn of_directory(
+        directory: &Path,
+        database: Option<&Database>,
+        topology: Option<Topology>,
+    ) -> anyhow::Result<Self> {
         let reader = EmbeddedLog::read_only(directory)?;
-        let file = directory.join("store.db");
-        let store = SqliteStore::open_read_only(&file).await;
-        let store = store.with_context(|| format!("cannot read {}", file.display()))?;
+        let store = stores::open_read_only(directory, database).await?;
         Ok(Traffic::Log { reader, store, topology })
     }
 
@@ -63,7 +66,7 @@ impl Traffic {
         let Traffic::Log { store, .. } = self else { return Ok(None) };
         let (_, checkpoint) = store.position(Shard::FIRST).await?;
         let Some(digest) = checkpoint.rules else { return Ok(None) };
-        match artefacts::load(store, ArtefactKind::Rules, digest).await? {
+        match artefacts::load(&**store, ArtefactKind::Rules, digest).await? {
             Artefact::Rules(settings) => Ok(Some(settings)),
             _ => Ok(None),
         }
@@ -80,7 +83,7 @@ impl Traffic {
                 let records = play_file(&mut replay, alerts)?;
                 Ok((replay, records))
             }
-            Traffic::Log { reader, store, topology } => play_log(settings, reader, store, topology.as_ref()).await,
+            Traffic::Log { reader, store, topology } => play_log(settings, reader, &**store, topology.as_ref()).await,
         }
     }
 }
@@ -113,7 +116,7 @@ pub fn play_file(replay: &mut Replay, alerts: &Path) -> anyhow::Result<u64> {
 async fn play_log(
     settings: Arc<Settings>,
     reader: &Reader,
-    store: &SqliteStore,
+    store: &dyn Store,
     fixed: Option<&Topology>,
 ) -> anyhow::Result<(Replay, u64)> {
     let first = reader.read::<Input>(Stream::Main, Position::START.next(), 1).await?;
@@ -146,7 +149,9 @@ async fn play_log(
         for entry in records {
             let received_at = entry.stamp.received_at;
             match record::decode(entry.kind, &entry.body)? {
-                Input::Activate(Activation { kind: ArtefactKind::Rules, .. }) | Input::Command(_) => {}
+                Input::Activate(Activation { kind: ArtefactKind::Rules, .. })
+                | Input::Command(_)
+                | Input::Problem(_) => {}
                 Input::Activate(Activation { kind: ArtefactKind::Topology, .. }) if fixed.is_some() => {}
                 Input::Activate(activation) => {
                     let artefact = artefacts::load(store, activation.kind, activation.digest).await?;
@@ -164,7 +169,7 @@ async fn play_log(
 
 /// What had been learned when the first kept record was received.
 async fn learned_before(
-    store: &SqliteStore,
+    store: &dyn Store,
     first: Option<&quell_log::Record<Input>>,
 ) -> anyhow::Result<Option<(Timestamp, Activation)>> {
     let Some(first) = first.map(|record| record.stamp) else { return Ok(None) };

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use reqwest::StatusCode;
-use support::process::{Process, alerts, fresh_folder, impatient, numbers, serve};
+use support::process::{Process, alerts, fresh_folder, impatient, numbers, serve, until};
 use tokio::io::AsyncBufReadExt;
 use tokio::process::{Child, Command};
 
@@ -71,21 +71,6 @@ impl SmallDisk {
 
 fn is_root() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|text| text.contains("\nUid:\t0\t"))
-}
-
-/// Waits until `look` is true.
-async fn until(
-    what: &str,
-    within: Duration,
-    mut look: impl AsyncFnMut() -> anyhow::Result<bool>,
-) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    let mut ticks = tokio::time::interval(Duration::from_millis(100));
-    while !look().await.unwrap_or(false) {
-        ensure!(begun.elapsed() < within, "{what}: not within {within:?}");
-        ticks.tick().await;
-    }
-    Ok(())
 }
 
 async fn check_all_there(quell: &Process, acknowledged: &[u64]) -> anyhow::Result<()> {

@@ -4,7 +4,10 @@
 
 mod changes;
 mod doors;
+mod forecasts;
 mod pages;
+mod problem_script;
+mod problems;
 mod reads;
 mod script;
 mod stream;

@@ -15,9 +15,9 @@ use quell_api::{Api, ApiLimits, Metrics, router};
 use quell_cmdb::Graph;
 use quell_domain::{
     Alert, AlertId, AlertState, ArtefactKind, Batch, Binding, BlastRadius, Cause, ChangeId, Changes, CiId, Command,
-    Criticality, Digest, Ending, Feedback, Fingerprint, Impact, Incident, IncidentId, IncidentState, Labels, Position,
-    Priority, Reason, ReceiptId, ServiceAtRisk, Severity, Shard, Source, TimelineEntry, Timestamp, Topology, Urgency,
-    Verdict,
+    Criticality, Digest, Ending, Feedback, Fingerprint, Impact, Incident, IncidentId, IncidentState, Labels, Outcome,
+    Position, Priority, Reason, ReceiptId, ServiceAtRisk, Severity, Shard, Source, TimelineEntry, Timestamp, Topology,
+    Urgency, Verdict,
 };
 use quell_engine::{Checkpoint, Parked};
 use quell_store::contract::Answer;
@@ -51,6 +51,11 @@ pub(crate) struct State {
     pub(crate) graph: Arc<Graph>,
     pub(crate) versions: Vec<Version>,
     pub(crate) artefacts: BTreeMap<Digest, Vec<u8>>,
+    pub(crate) problems: Vec<quell_store::ProblemDetail>,
+    pub(crate) recognitions: Vec<quell_domain::Recognition>,
+    pub(crate) forecasts: Vec<quell_domain::KeptForecast>,
+    pub(crate) imported: Vec<quell_domain::HistoricIncident>,
+    pub(crate) asked_problems: Vec<quell_domain::ProblemCommand>,
 }
 
 /// The ports and the store.
@@ -128,6 +133,19 @@ impl Intake for Script {
         })
     }
 
+    fn problem(
+        &self,
+        command: quell_domain::ProblemCommand,
+        _patience: Duration,
+    ) -> BoxFuture<'_, Result<Commanded, Refusal>> {
+        Box::pin(async move {
+            self.gate().await?;
+            let mut state = self.state.lock().expect("not poisoned");
+            state.asked_problems.push(command);
+            Ok(Commanded { position: Position(state.asked_problems.len() as u64), verdict: state.verdict })
+        })
+    }
+
     fn topology(&self, topology: Topology) -> BoxFuture<'_, Result<Activated, Refusal>> {
         Box::pin(async move {
             self.gate().await?;
@@ -163,7 +181,7 @@ impl Live for Script {
 }
 
 /// An answer that is there at once.
-fn now<'a, T: Send + 'a>(value: T) -> Answer<'a, T> {
+pub(crate) fn now<'a, T: Send + 'a>(value: T) -> Answer<'a, T> {
     Box::pin(async move { Ok(value) })
 }
 
@@ -194,6 +212,10 @@ impl Store for Script {
 
     fn drop_superseded(&self, _: Shard, _: ArtefactKind, _: Position) -> Answer<'_, u64> {
         unreachable!("the HTTP side never writes")
+    }
+
+    fn outcomes(&self, _: Shard, _: Position, _: u32) -> Answer<'_, Vec<Outcome>> {
+        unreachable!("the HTTP side never replays")
     }
 
     fn latest_alerts(&self, _: Shard, _: Option<AlertId>, _: u32) -> Answer<'_, Vec<Alert>> {

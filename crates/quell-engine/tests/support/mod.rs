@@ -286,6 +286,15 @@ impl Desk {
         self.ledger.outcomes.last().expect("every command has an outcome").verdict
     }
 
+    pub(crate) fn ask(&mut self, seconds: i64, ask: quell_domain::ProblemAsk) -> quell_domain::Verdict {
+        self.commands += 1;
+        let command = quell_domain::ProblemCommand { actor: "ana".into(), ask };
+        let moment = Moment { position: Position(self.commands), received_at: at(seconds) };
+        let effects = self.engine.on_input(moment, &Input::Problem(command));
+        self.ledger.apply(effects);
+        self.ledger.outcomes.last().expect("every command has an outcome").verdict
+    }
+
     /// The incidents as text, one a line: `INC-1 open P3 [alert@ci …] <- cause`.
     pub(crate) fn incidents(&self) -> Vec<String> {
         let members = self.ledger.members();

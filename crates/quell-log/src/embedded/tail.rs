@@ -88,7 +88,7 @@ impl Class {
     fn of(kind: RecordKind) -> Class {
         match kind {
             RecordKind::Alerts(_) => Class::Alerts,
-            RecordKind::Command => Class::Commands,
+            RecordKind::Command | RecordKind::Problem => Class::Commands,
             RecordKind::Tick | RecordKind::Outage | RecordKind::Activate => Class::Own,
         }
     }

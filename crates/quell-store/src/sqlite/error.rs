@@ -1,6 +1,7 @@
 //! What an error of SQLite means to the caller. Absent on purpose: retries.
 
 use crate::contract::StoreError;
+use crate::sql::damaged;
 
 const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
@@ -28,9 +29,4 @@ pub(super) fn fault(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreErr
             _ => StoreError::Unavailable { operation, source },
         }
     }
-}
-
-/// A row that cannot be, for one operation.
-pub(super) fn damaged(operation: &'static str, what: impl Into<String>, why: impl Into<String>) -> StoreError {
-    StoreError::Damaged { operation, what: what.into(), why: why.into() }
 }

@@ -2,34 +2,21 @@
 //!
 //! Absent on purpose: clocks; every instant is handed in.
 
-mod change_events;
-mod commit;
 mod error;
 mod open;
-mod outbox;
-mod read;
-mod retention;
-mod rows;
-mod statement;
+mod session;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
-use quell_domain::{
-    Alert, AlertId, ArtefactKind, ChangeId, Digest, Feedback, Fingerprint, Incident, IncidentId, Outcome, Position,
-    Shard, Timestamp,
-};
-use quell_engine::{Checkpoint, Parked};
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::contract::{
-    AlertQuery, Answer, Change, ChangeQuery, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page,
-    Positions, Restored, Store, StoreError, Version,
-};
+use crate::contract::StoreError;
+use crate::sql::Backend;
 use error::fault;
 
 /// Rows written since the last checkpoint after which the next one is made.
@@ -59,21 +46,47 @@ struct Inner {
     failed: AtomicBool,
 }
 
-/// The right to write. The connection is given back by [`Lease::keep`] only, so that neither a fault nor a dropped
-/// future leaves a half-done transaction for the next writer.
-struct Lease {
+/// The right to write.
+pub(crate) struct Lease {
     operation: &'static str,
     connection: SqliteConnection,
     home: OwnedMutexGuard<Option<SqliteConnection>>,
+    store: SqliteStore,
 }
 
 impl Lease {
-    async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, StoreError> {
-        self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(fault(self.operation))
+    async fn run(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        sqlx::raw_sql(sql).execute(&mut self.connection).await.map(drop).map_err(fault(self.operation))
     }
 
-    fn keep(mut self) {
+    fn give_back(mut self) {
         *self.home = Some(self.connection);
+    }
+}
+
+impl crate::sql::Lease for Lease {
+    type Session = SqliteConnection;
+
+    fn session(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        self.run("BEGIN IMMEDIATE").await
+    }
+
+    async fn freeze(&mut self) -> Result<(), StoreError> {
+        self.run("BEGIN").await
+    }
+
+    async fn commit(&mut self) -> Result<(), StoreError> {
+        self.run("COMMIT").await
+    }
+
+    fn keep(self, rows: usize) {
+        let store = self.store.clone();
+        self.give_back();
+        store.wrote(rows);
     }
 }
 
@@ -117,27 +130,6 @@ impl SqliteStore {
         }
     }
 
-    /// Decided commands after a place on their stream, in order, at most `limit`: what a replay puts back.
-    ///
-    /// # Errors
-    /// As for every read.
-    pub async fn outcomes(&self, shard: Shard, after: Position, limit: u32) -> Result<Vec<Outcome>, StoreError> {
-        read::outcomes(&self.inner.readers, shard, after, limit).await
-    }
-
-    async fn lease(&self, operation: &'static str) -> Result<Lease, StoreError> {
-        let mut home = Arc::clone(&self.inner.writer).lock_owned().await;
-        if self.inner.failed.load(Ordering::Acquire) {
-            let source = sqlx::Error::Io(std::io::Error::other("an earlier checkpoint failed"));
-            return Err(StoreError::DiskFailed { operation, source });
-        }
-        let connection = match home.take() {
-            Some(connection) => connection,
-            None => self.inner.connect.connect().await.map_err(fault(operation))?,
-        };
-        Ok(Lease { operation, connection, home })
-    }
-
     /// Counts what was written; when it is much, moves it from the WAL into the file, behind the writer's back.
     fn wrote(&self, rows: usize) {
         if self.inner.unsettled.fetch_add(rows + 1, Ordering::Relaxed) + rows + 1 < CHECKPOINT_ROWS {
@@ -153,7 +145,7 @@ impl SqliteStore {
         let Ok(mut lease) = self.lease(operation).await else { return };
         let done = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut lease.connection).await;
         match done.map_err(fault(operation)) {
-            Ok(_) | Err(StoreError::DiskFull { .. } | StoreError::Unavailable { .. }) => lease.keep(),
+            Ok(_) | Err(StoreError::DiskFull { .. } | StoreError::Unavailable { .. }) => lease.give_back(),
             Err(error) => {
                 self.inner.failed.store(true, Ordering::Release);
                 tracing::error!(%error, "the store's disk failed: nothing is committed any more");
@@ -162,161 +154,30 @@ impl SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
-    fn take_over(&self, shard: Shard) -> Answer<'_, Restored> {
-        Box::pin(async move {
-            let mut lease = self.lease("take over").await?;
-            let mut transaction = lease.begin().await?;
-            let restored = read::take_over(&mut transaction, shard).await?;
-            transaction.commit().await.map_err(fault("take over"))?;
-            lease.keep();
-            Ok(restored)
-        })
+impl Backend for SqliteStore {
+    type Session = SqliteConnection;
+    type Reader = PoolConnection<Sqlite>;
+    type Snapshot = Transaction<'static, Sqlite>;
+    type Lease = Lease;
+
+    async fn reader(&self, operation: &'static str) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.inner.readers.acquire().await.map_err(fault(operation))
     }
 
-    fn commit<'a>(&'a self, commit: Commit<'a>, sinks: &'a [String]) -> Answer<'a, Committed> {
-        Box::pin(async move {
-            let rows = commit::weight(&commit);
-            let mut lease = self.lease("commit").await?;
-            let mut transaction = lease.begin().await?;
-            let committed = commit::write(&mut transaction, commit, sinks).await?;
-            transaction.commit().await.map_err(fault("commit"))?;
-            lease.keep();
-            self.wrote(rows);
-            Ok(committed)
-        })
+    async fn snapshot(&self, operation: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.inner.readers.begin().await.map_err(fault(operation))
     }
 
-    fn put_artefact<'a>(&'a self, kind: ArtefactKind, digest: Digest, bytes: &'a [u8]) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let mut lease = self.lease("put artefact").await?;
-            sqlx::query("INSERT INTO artefacts (kind, digest, bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-                .bind(kind as u8)
-                .bind(digest.0.to_vec())
-                .bind(bytes.to_vec())
-                .execute(&mut lease.connection)
-                .await
-                .map_err(fault("put artefact"))?;
-            lease.keep();
-            self.wrote(bytes.len() / 1024);
-            Ok(())
-        })
-    }
-
-    fn artefact(&self, kind: ArtefactKind, digest: Digest) -> Answer<'_, Option<Vec<u8>>> {
-        Box::pin(async move {
-            sqlx::query_scalar("SELECT bytes FROM artefacts WHERE kind = ? AND digest = ?")
-                .bind(kind as u8)
-                .bind(digest.0.to_vec())
-                .fetch_optional(&self.inner.readers)
-                .await
-                .map_err(fault("artefact"))
-        })
-    }
-
-    fn versions(&self, shard: Shard, kind: ArtefactKind, at: Timestamp, limit: u32) -> Answer<'_, Vec<Version>> {
-        Box::pin(read::versions(&self.inner.readers, shard, kind, at, limit))
-    }
-
-    fn drop_superseded(&self, shard: Shard, kind: ArtefactKind, before: Position) -> Answer<'_, u64> {
-        Box::pin(async move {
-            let mut lease = self.lease("drop superseded").await?;
-            let mut transaction = lease.begin().await?;
-            let gone = retention::drop_superseded(&mut transaction, shard, kind, before).await?;
-            transaction.commit().await.map_err(fault("drop superseded"))?;
-            lease.keep();
-            Ok(gone)
-        })
-    }
-
-    fn position(&self, shard: Shard) -> Answer<'_, (Positions, Checkpoint)> {
-        Box::pin(read::position(&self.inner.readers, shard))
-    }
-
-    fn incidents(&self, shard: Shard, query: IncidentQuery) -> Answer<'_, Page<Incident, IncidentId>> {
-        Box::pin(read::incidents(&self.inner.readers, shard, query))
-    }
-
-    fn incident(&self, shard: Shard, id: IncidentId, alerts: u32) -> Answer<'_, Option<IncidentDetail>> {
-        Box::pin(read::incident(&self.inner.readers, shard, id, alerts))
-    }
-
-    fn alerts(&self, shard: Shard, query: AlertQuery) -> Answer<'_, Page<Alert, AlertId>> {
-        Box::pin(read::alerts(&self.inner.readers, shard, query))
-    }
-
-    fn latest_alerts(&self, shard: Shard, before: Option<AlertId>, limit: u32) -> Answer<'_, Vec<Alert>> {
-        Box::pin(read::latest_alerts(&self.inner.readers, shard, before, limit))
-    }
-
-    fn last_alert(&self, shard: Shard, through: Position) -> Answer<'_, Option<AlertId>> {
-        Box::pin(read::last_alert(&self.inner.readers, shard, through))
-    }
-
-    fn episodes(&self, shard: Shard, fingerprint: Fingerprint, through: Position) -> Answer<'_, Vec<Alert>> {
-        Box::pin(read::episodes(&self.inner.readers, shard, fingerprint, through))
-    }
-
-    fn parked_of(&self, shard: Shard, position: Position) -> Answer<'_, Vec<Parked>> {
-        Box::pin(read::parked_of(&self.inner.readers, shard, position))
-    }
-
-    fn parked(&self, shard: Shard, limit: u32) -> Answer<'_, Vec<Parked>> {
-        Box::pin(read::parked(&self.inner.readers, shard, limit))
-    }
-
-    fn feedback(&self, shard: Shard, limit: u32) -> Answer<'_, Vec<Feedback>> {
-        Box::pin(read::feedback(&self.inner.readers, shard, limit))
-    }
-
-    fn change_events(&self, shard: Shard, query: ChangeQuery) -> Answer<'_, Page<quell_domain::Change, ChangeId>> {
-        Box::pin(change_events::change_events(&self.inner.readers, shard, query))
-    }
-
-    fn changes_since(&self, shard: Shard, number: u64, limit: u32) -> Answer<'_, Vec<Change>> {
-        Box::pin(read::changes_since(&self.inner.readers, shard, number, limit))
-    }
-
-    fn due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>> {
-        Box::pin(outbox::due(&self.inner.readers, sink, now, limit))
-    }
-
-    fn delivered<'a>(&'a self, id: &'a str, at: Timestamp) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let mut lease = self.lease("delivered").await?;
-            outbox::delivered(&mut lease.connection, id, at).await?;
-            lease.keep();
-            self.wrote(1);
-            Ok(())
-        })
-    }
-
-    fn failed<'a>(&'a self, id: &'a str, at: Timestamp, why: &'a str, retry_in: Option<Duration>) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let mut lease = self.lease("failed").await?;
-            outbox::failed(&mut lease.connection, id, at, why, retry_in).await?;
-            lease.keep();
-            self.wrote(1);
-            Ok(())
-        })
-    }
-
-    fn forget_before(&self, shard: Shard, before: Timestamp) -> Answer<'_, u64> {
-        Box::pin(async move {
-            let mut gone = 0;
-            // The writer is free for others between two pieces.
-            loop {
-                let mut lease = self.lease("forget").await?;
-                let mut transaction = lease.begin().await?;
-                let piece = retention::forget_piece(&mut transaction, shard, before).await?;
-                transaction.commit().await.map_err(fault("forget"))?;
-                lease.keep();
-                self.wrote(usize::try_from(piece.rows).unwrap_or(usize::MAX / 2));
-                gone += piece.rows;
-                if !piece.more {
-                    return Ok(gone);
-                }
-            }
-        })
+    async fn lease(&self, operation: &'static str) -> Result<Lease, StoreError> {
+        let mut home = Arc::clone(&self.inner.writer).lock_owned().await;
+        if self.inner.failed.load(Ordering::Acquire) {
+            let source = sqlx::Error::Io(std::io::Error::other("an earlier checkpoint failed"));
+            return Err(StoreError::DiskFailed { operation, source });
+        }
+        let connection = match home.take() {
+            Some(connection) => connection,
+            None => self.inner.connect.connect().await.map_err(fault(operation))?,
+        };
+        Ok(Lease { operation, connection, home, store: self.clone() })
     }
 }

@@ -10,6 +10,16 @@ use super::Writer;
 
 const SHARD: Shard = Shard::FIRST;
 
+pub(crate) async fn artefacts_are_kept_by_digest(store: &dyn Store) {
+    let (digest, kind) = (Digest([7; 32]), ArtefactKind::Rules);
+    assert_eq!(store.artefact(kind, digest).await.expect("read"), None);
+    for _ in 0..2 {
+        store.put_artefact(kind, digest, b"bytes").await.expect("kept");
+    }
+    assert_eq!(store.artefact(kind, digest).await.expect("read"), Some(b"bytes".to_vec()));
+    assert_eq!(store.artefact(ArtefactKind::Topology, digest).await.expect("read"), None);
+}
+
 pub(crate) async fn versions_say_what_was_in_force_when(store: &dyn Store) {
     let (mut writer, _) = Writer::take_over(store).await;
     let version = |position, seconds, kind| Version {

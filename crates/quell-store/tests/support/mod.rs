@@ -2,6 +2,12 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod artefacts;
+pub(crate) mod forecasts;
+pub(crate) mod postgres;
+pub(crate) mod postgres_server;
+pub(crate) mod problems;
+pub(crate) mod relay;
+pub(crate) mod writers;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

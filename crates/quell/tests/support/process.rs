@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -24,6 +24,21 @@ pub(crate) fn fresh_folder(name: &str) -> anyhow::Result<PathBuf> {
     }
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
+}
+
+/// Waits until `look` is true.
+pub(crate) async fn until(
+    what: &str,
+    within: Duration,
+    mut look: impl AsyncFnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    while !look().await.unwrap_or(false) {
+        ensure!(begun.elapsed() < within, "{what}: not within {within:?}");
+        ticks.tick().await;
+    }
+    Ok(())
 }
 
 /// A process of `quell serve`.

@@ -1,48 +1,56 @@
 //! Rows of changes told of. Absent on purpose: changes of incidents, which is another word (`Change` of the contract).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use quell_domain::{Binding, Change, ChangeId, CiId, Fingerprint, Position, Shard, Source, Timestamp};
 use quell_engine::ChangeRow;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{SqliteConnection, SqlitePool};
 
-use super::error::fault;
-use super::read::{collect, page, within};
+use super::commit::upsert;
+use super::read::page;
 use super::rows::Cells;
-use super::statement::{Query, write_rows};
+use super::statement::{Query, with_given, within, write_rows};
+use super::{Row, Session};
 use crate::contract::{ChangeQuery, Page, StoreError};
 use crate::json;
 
 const COMMIT: &str = "commit";
 
+static CHANGES: LazyLock<(String, String)> = LazyLock::new(|| {
+    let columns: Vec<&str> = COLUMNS.split(", ").chain(["in_hand"]).collect();
+    upsert("change_events", &columns, &["position", "ordinal"])
+});
+
 const COLUMNS: &str = "position, ordinal, fingerprint, source, summary, told_by, link, labels, ci, confidence, \
     bound_because, unbound_because, starts_at, ends_at, received_at";
 
 /// Writes the last version of each change, then lets go.
-pub(super) async fn write(
-    connection: &mut SqliteConnection,
-    shard: Shard,
-    changes: &[ChangeRow],
-) -> Result<(), StoreError> {
+pub(super) async fn write<S: Session>(session: &mut S, shard: Shard, changes: &[ChangeRow]) -> Result<(), StoreError> {
     let mut last: BTreeMap<ChangeId, &Change> = BTreeMap::new();
     for change in changes {
         if let ChangeRow::Put(row) = change {
             last.insert(row.id, row);
         }
     }
-    let head = format!("INSERT OR REPLACE INTO change_events (tenant, shard, {COLUMNS}, in_hand)");
+    let (head, tail) = &*CHANGES;
     let rows: Vec<&Change> = last.into_values().collect();
-    write_rows(connection, (COMMIT, shard), (&head, 16, ""), &rows, |query, row| bind(query, row)).await?;
-    for change in changes {
-        let ChangeRow::LetGo(ChangeId { position, ordinal }) = change else { continue };
-        let sql =
-            "UPDATE change_events SET in_hand = 0 WHERE tenant = ? AND shard = ? AND position = ? AND ordinal = ?";
-        let query = sqlx::query(sql).bind(shard.tenant).bind(shard.number);
-        let query = query.bind(position.0.cast_signed()).bind(*ordinal);
-        query.execute(&mut *connection).await.map_err(fault(COMMIT))?;
-    }
-    Ok(())
+    write_rows(session, (COMMIT, shard), (head, 16, tail), &rows, |query, row| bind(query, row)).await?;
+    let let_go = |change: &ChangeRow| match change {
+        ChangeRow::LetGo(id) => Some(*id),
+        ChangeRow::Put(_) => None,
+    };
+    let let_go: Vec<ChangeId> = changes.iter().filter_map(let_go).collect();
+    let statement = format!(
+        "UPDATE change_events SET in_hand = 0 WHERE tenant = {} AND shard = {} \
+        AND (position, ordinal) IN (SELECT position, ordinal FROM given)",
+        shard.tenant, shard.number
+    );
+    let given: (&[&str], &str) = (&["position", "ordinal"], &statement);
+    with_given(session, COMMIT, given, &let_go, |query, ChangeId { position, ordinal }| {
+        query.bind(position.0.cast_signed()).bind(*ordinal)
+    })
+    .await
 }
 
 fn bind(query: Query, change: &Change) -> Query {
@@ -80,14 +88,14 @@ fn bind(query: Query, change: &Change) -> Query {
         .bind(starts_at.micros())
         .bind(ends_at.map(Timestamp::micros))
         .bind(received_at.micros())
-        .bind(true)
+        .bind(1_i32)
 }
 
 fn select() -> String {
     format!("SELECT {COLUMNS} FROM change_events")
 }
 
-fn read(operation: &'static str, row: &SqliteRow) -> Result<Change, StoreError> {
+fn read<R: Row>(operation: &'static str, row: &R) -> Result<Change, StoreError> {
     let mut row = Cells::new(operation, "change of record", row);
     let position = Position(row.unsigned()?);
     row.id = position.0;
@@ -98,13 +106,13 @@ fn read(operation: &'static str, row: &SqliteRow) -> Result<Change, StoreError> 
     let source = row.code(|code| Source::from_code(u8::try_from(code).ok()?))?;
     let (summary, by, link) = (row.next()?, row.next()?, row.next()?);
     let labels = row.json(json::read::<json::LabelsIn>)?.0;
-    let (ci, confidence): (Option<&str>, Option<f64>) = (row.next()?, row.next()?);
+    let (ci, confidence): (Option<Cow<'_, str>>, Option<f64>) = (row.next()?, row.next()?);
     let because = row.optional_json(json::read_reason)?;
     let unbound = row.optional_json(json::read_reason)?;
     let (starts_at, ends_at) = (row.time()?, row.optional()?.map(Timestamp::from_micros));
     let received_at = row.time()?;
     let binding = match (ci, confidence, because) {
-        (Some(ci), Some(confidence), Some(reason)) => Some(Binding { ci: CiId::new(ci), confidence, reason }),
+        (Some(ci), Some(confidence), Some(reason)) => Some(Binding { ci: CiId::new(&ci), confidence, reason }),
         (None, None, None) => None,
         _ => return Err(row.wrong("its binding is incomplete")),
     };
@@ -112,20 +120,20 @@ fn read(operation: &'static str, row: &SqliteRow) -> Result<Change, StoreError> 
 }
 
 /// Those in hand, by id.
-pub(super) async fn in_hand(
-    connection: &mut SqliteConnection,
+pub(super) async fn in_hand<S: Session>(
+    session: &mut S,
     shard: Shard,
     operation: &'static str,
 ) -> Result<Vec<Change>, StoreError> {
     let select = select();
     let mut sql = within(&select, shard, "");
     sql.push(" AND in_hand = 1 ORDER BY position, ordinal");
-    collect(sql.build(), connection, operation, |row| read(operation, row)).await
+    session.collect(operation, sql, |row| read(operation, row)).await
 }
 
 /// See [`crate::Store::change_events`].
-pub(super) async fn change_events(
-    readers: &SqlitePool,
+pub(super) async fn change_events<S: Session>(
+    session: &mut S,
     shard: Shard,
     query: ChangeQuery,
 ) -> Result<Page<Change, ChangeId>, StoreError> {
@@ -155,6 +163,6 @@ pub(super) async fn change_events(
         sql.push(", ").push_bind(ordinal).push(")");
     }
     sql.push(" ORDER BY position DESC, ordinal DESC LIMIT ").push_bind(i64::from(limit) + 1);
-    let items = collect(sql.build(), readers, CHANGE_EVENTS, |row| read(CHANGE_EVENTS, row)).await?;
+    let items = session.collect(CHANGE_EVENTS, sql, |row| read(CHANGE_EVENTS, row)).await?;
     Ok(page(items, limit, |change| change.id))
 }

@@ -1,16 +1,16 @@
 //! Values to rows and back, column by column. Values are taken apart exhaustively, so that a new field cannot be
 //! forgotten here. Absent on purpose: which rows are read or written when.
 
+use std::borrow::Cow;
+
 use quell_domain::{
     Alert, AlertId, AlertState, Binding, CiId, Ending, Fingerprint, Impact, Incident, IncidentId, IncidentState,
     Position, Priority, Severity, Shard, Source, Timestamp, Transition, Urgency, Verdict,
 };
 use quell_engine::Fold;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Decode, Row as _, Sqlite};
 
-use super::error::{damaged, fault};
 use super::statement::Query;
+use super::{Row, damaged};
 use crate::contract::StoreError;
 use crate::{json, said};
 
@@ -48,9 +48,10 @@ pub(super) const ALERT_COLUMNS: [&str; 28] = [
 
 /// Reads alerts with what repeats changed since; followed by `WHERE`. Columns in the order of [`read_alert`].
 pub(super) const SELECT_ALERTS: &str = "SELECT a.id, a.fingerprint, a.source, a.state, a.severity, a.content, a.ci, \
-    a.confidence, a.incident, ifnull(f.starts_at, a.starts_at), iif(f.alert IS NULL, a.ends_at, f.ends_at), a.ending, \
-    ifnull(f.timed_out, a.timed_out), ifnull(f.count, a.count), a.first_seen, a.began_at, ifnull(f.last_seen, a.last_seen), \
-    a.opened_position, a.opened_ordinal, a.closed_position, ifnull(f.folded_through, a.folded_through), a.labels, \
+    a.confidence, a.incident, coalesce(f.starts_at, a.starts_at), \
+    CASE WHEN f.alert IS NULL THEN a.ends_at ELSE f.ends_at END, a.ending, coalesce(f.timed_out, a.timed_out), \
+    coalesce(f.count, a.count), a.first_seen, a.began_at, coalesce(f.last_seen, a.last_seen), a.opened_position, \
+    a.opened_ordinal, a.closed_position, coalesce(f.folded_through, a.folded_through), a.labels, \
     a.annotations, a.bound_because, a.unbound_because, a.member_because, a.twin_of FROM alerts a \
     LEFT JOIN folds f ON f.tenant = a.tenant AND f.shard = a.shard AND f.alert = a.id";
 
@@ -127,7 +128,7 @@ pub(super) fn bind_alert(query: Query, alert: &Alert) -> Query {
 }
 
 /// Reads a row of [`SELECT_ALERTS`].
-pub(super) fn read_alert(operation: &'static str, shard: Shard, row: &SqliteRow) -> Result<Alert, StoreError> {
+pub(super) fn read_alert<R: Row>(operation: &'static str, shard: Shard, row: &R) -> Result<Alert, StoreError> {
     let mut row = Cells::new(operation, "alert", row);
     let id = AlertId(row.unsigned()?);
     row.id = id.0;
@@ -139,7 +140,7 @@ pub(super) fn read_alert(operation: &'static str, shard: Shard, row: &SqliteRow)
     let state = row.code(|code| state.into_iter().find(|known| *known as i64 == code))?;
     let severity = row.code(|code| Severity::ALL.into_iter().find(|known| *known as i64 == code))?;
     let content = row.unsigned()?;
-    let (ci, confidence): (Option<&str>, Option<f64>) = (row.next()?, row.next()?);
+    let (ci, confidence): (Option<Cow<'_, str>>, Option<f64>) = (row.next()?, row.next()?);
     let incident = row.optional()?.map(|number| IncidentId { shard: shard.number, number: number.cast_unsigned() });
     let (starts_at, ends_at) = (row.time()?, row.optional()?.map(Timestamp::from_micros));
     let ending = [Ending::Expires, Ending::Explicit];
@@ -156,7 +157,7 @@ pub(super) fn read_alert(operation: &'static str, shard: Shard, row: &SqliteRow)
     let membership = row.optional_json(json::read_reason)?;
     let twin_of = row.optional()?.map(|id| AlertId(id.cast_unsigned()));
     let binding = match (ci, confidence, because) {
-        (Some(ci), Some(confidence), Some(reason)) => Some(Binding { ci: CiId::new(ci), confidence, reason }),
+        (Some(ci), Some(confidence), Some(reason)) => Some(Binding { ci: CiId::new(&ci), confidence, reason }),
         (None, None, None) => None,
         _ => return Err(row.wrong("its binding is incomplete")),
     };
@@ -311,7 +312,7 @@ pub(super) fn bind_incident(query: Query, incident: &Incident, change: u64) -> Q
 }
 
 /// Reads a row of [`SELECT_INCIDENTS`].
-pub(super) fn read_incident(operation: &'static str, shard: Shard, row: &SqliteRow) -> Result<Incident, StoreError> {
+pub(super) fn read_incident<R: Row>(operation: &'static str, shard: Shard, row: &R) -> Result<Incident, StoreError> {
     let mut row = Cells::new(operation, "incident", row);
     let id = IncidentId { shard: shard.number, number: row.unsigned()? };
     row.id = id.number;
@@ -378,26 +379,25 @@ pub(super) fn by_order<T: Copy>(all: &[T], code: i64) -> Option<T> {
 }
 
 /// The cells of a row, read from left to right.
-pub(super) struct Cells<'r> {
+pub(super) struct Cells<'r, R> {
     operation: &'static str,
     noun: &'static str,
     /// Names the row in errors, once it is read.
     pub(super) id: u64,
-    row: &'r SqliteRow,
+    row: &'r R,
     at: usize,
 }
 
-impl<'r> Cells<'r> {
-    pub(super) fn new(operation: &'static str, noun: &'static str, row: &'r SqliteRow) -> Self {
+impl<'r, R: Row> Cells<'r, R> {
+    pub(super) fn new(operation: &'static str, noun: &'static str, row: &'r R) -> Self {
         Cells { operation, noun, id: 0, row, at: 0 }
     }
 
-    /// The next cell as it is. Unchecked means only that SQLite's declared types are not compared; a value that does
-    /// not fit is still an error.
-    pub(super) fn next<T: Decode<'r, Sqlite>>(&mut self) -> Result<T, StoreError> {
+    /// The next cell as it is.
+    pub(super) fn next<T: FromCell<'r>>(&mut self) -> Result<T, StoreError> {
         let at = self.at;
         self.at += 1;
-        self.row.try_get_unchecked(at).map_err(fault(self.operation))
+        T::read(self.row, at).map_err(|error| R::fault(self.operation, error))
     }
 
     pub(super) fn unsigned(&mut self) -> Result<u64, StoreError> {
@@ -438,4 +438,45 @@ impl<'r> Cells<'r> {
     pub(super) fn wrong(&self, why: &str) -> StoreError {
         damaged(self.operation, format!("{} {}", self.noun, self.id), why)
     }
+}
+
+/// What a cell can be read as.
+pub(crate) trait FromCell<'r>: Sized {
+    /// Reads a cell.
+    fn read<R: Row>(row: &'r R, at: usize) -> Result<Self, sqlx::Error>;
+}
+
+macro_rules! from_cells {
+    ($($kind:ty => |$row:ident, $at:ident| $read:expr;)*) => {
+        $(
+            impl<'r> FromCell<'r> for Option<$kind> {
+                fn read<R: Row>($row: &'r R, $at: usize) -> Result<Self, sqlx::Error> {
+                    $read
+                }
+            }
+
+            impl<'r> FromCell<'r> for $kind {
+                fn read<R: Row>(row: &'r R, at: usize) -> Result<Self, sqlx::Error> {
+                    let value: Option<$kind> = FromCell::read(row, at)?;
+                    value.ok_or_else(|| sqlx::Error::Decode(format!("column {at} has no value").into()))
+                }
+            }
+        )*
+    };
+}
+
+// A text that is borrowed as it lies in the database can be JSON only: it says everything unusual by escapes of its own.
+from_cells! {
+    i64 => |row, at| row.integer(at);
+    f64 => |row, at| row.real(at);
+    bool => |row, at| row.truth(at);
+    &'r str => |row, at| row.text(at);
+    &'r [u8] => |row, at| row.bytes(at);
+    Vec<u8> => |row, at| Ok(row.bytes(at)?.map(<[u8]>::to_vec));
+    Cow<'r, str> => |row, at| Ok(row.text(at)?.map(R::plain));
+    String => |row, at| Ok(row.text(at)?.map(|text| R::plain(text).into_owned()));
+    u32 => |row, at| {
+        let value = row.integer(at)?.map(u32::try_from).transpose();
+        value.map_err(|error| sqlx::Error::Decode(error.into()))
+    };
 }

@@ -2,9 +2,11 @@
 //! kept.
 
 use quell_domain::{ArtefactKind, Position, Shard, Timestamp};
-use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::error::fault;
+use super::Session;
+use super::commit::by_number;
+use super::rows::Cells;
+use super::statement::Query;
 use crate::contract::StoreError;
 
 /// Rows of each table that one piece deletes, so that no commit waits long behind it.
@@ -18,29 +20,27 @@ pub(super) struct Piece {
 }
 
 /// Deletes a piece of what is older than `before`.
-pub(super) async fn forget_piece(
-    connection: &mut SqliteConnection,
+pub(super) async fn forget_piece<S: Session>(
+    session: &mut S,
     shard: Shard,
     before: Timestamp,
 ) -> Result<Piece, StoreError> {
     let mut piece = Piece { rows: 0, more: false };
     for (sql, dependent) in KINDS {
-        let query = sqlx::query_scalar::<_, i64>(sql).bind(shard.tenant).bind(shard.number).bind(before.micros());
-        let gone = query.bind(PIECE).fetch_all(&mut *connection).await.map_err(fault(FORGET))?;
+        let query = Query::new(sql).bind(shard.tenant).bind(shard.number).bind(before.micros()).bind(PIECE);
+        let gone: Vec<i64> = session.collect(FORGET, query, |row| Cells::new(FORGET, "row", row).next()).await?;
         piece.more |= gone.len() as i64 == PIECE;
         piece.rows += gone.len() as u64;
-        let Some(dependent) = dependent else { continue };
-        for id in gone {
-            let query = sqlx::query(dependent).bind(shard.tenant).bind(shard.number).bind(id);
-            query.execute(&mut *connection).await.map_err(fault(FORGET))?;
+        if let Some((statement, column)) = dependent {
+            by_number(session, shard, (statement, column, ""), &gone).await?;
         }
     }
     Ok(piece)
 }
 
 /// See [`crate::Store::drop_superseded`]. Artefacts are shared by their digest, so every shard is asked.
-pub(super) async fn drop_superseded(
-    connection: &mut SqliteConnection,
+pub(super) async fn drop_superseded<S: Session>(
+    session: &mut S,
     shard: Shard,
     kind: ArtefactKind,
     before: Position,
@@ -48,8 +48,8 @@ pub(super) async fn drop_superseded(
     const DROP: &str = "drop superseded";
     let sql = "DELETE FROM activations WHERE tenant = ?1 AND shard = ?2 AND kind = ?3 AND position < (SELECT \
         max(position) FROM activations WHERE tenant = ?1 AND shard = ?2 AND kind = ?3 AND position <= ?4)";
-    let query = sqlx::query(sql).bind(shard.tenant).bind(shard.number).bind(kind as u8);
-    query.bind(before.0.cast_signed()).execute(&mut *connection).await.map_err(fault(DROP))?;
+    let query = Query::new(sql).bind(shard.tenant).bind(shard.number).bind(kind as u8);
+    session.execute(DROP, query.bind(before.0.cast_signed())).await?;
     let column = match kind {
         ArtefactKind::Topology => "topology",
         ArtefactKind::Rules => "rules",
@@ -59,22 +59,21 @@ pub(super) async fn drop_superseded(
         "DELETE FROM artefacts WHERE kind = ?1 AND NOT EXISTS (SELECT 1 FROM activations WHERE kind = ?1 \
         AND digest = artefacts.digest) AND NOT EXISTS (SELECT 1 FROM shards WHERE {column} = artefacts.digest)"
     );
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(kind as u8);
-    Ok(query.execute(&mut *connection).await.map_err(fault(DROP))?.rows_affected())
+    session.execute(DROP, Query::new(sql).bind(kind as u8)).await
 }
 
 /// What deletes the oldest rows of each kind, and what goes with each of them.
-const KINDS: [(&str, Option<&str>); 6] = [
+const KINDS: [(&str, Option<(&str, &str)>); 9] = [
     (
         "DELETE FROM alerts WHERE tenant = ?1 AND shard = ?2 AND id IN (SELECT id FROM alerts WHERE tenant = ?1 \
         AND shard = ?2 AND in_hand = 0 AND ends_at < ?3 AND state = 1 ORDER BY ends_at LIMIT ?4) RETURNING id",
-        Some("DELETE FROM folds WHERE tenant = ? AND shard = ? AND alert = ?"),
+        Some(("DELETE FROM folds WHERE", "alert")),
     ),
     (
         "DELETE FROM incidents WHERE tenant = ?1 AND shard = ?2 AND number IN (SELECT number FROM incidents \
         WHERE tenant = ?1 AND shard = ?2 AND in_hand = 0 AND resolved_at < ?3 AND state = 1 \
         ORDER BY resolved_at LIMIT ?4) RETURNING number",
-        Some("DELETE FROM timeline WHERE tenant = ? AND shard = ? AND incident = ?"),
+        Some(("DELETE FROM timeline WHERE", "incident")),
     ),
     (
         "DELETE FROM parked WHERE tenant = ?1 AND shard = ?2 AND (position, ordinal) IN (SELECT position, ordinal \
@@ -96,6 +95,27 @@ const KINDS: [(&str, Option<&str>); 6] = [
         "DELETE FROM change_events WHERE tenant = ?1 AND shard = ?2 AND (position, ordinal) IN (SELECT position, \
         ordinal FROM change_events WHERE tenant = ?1 AND shard = ?2 AND in_hand = 0 AND received_at < ?3 \
         ORDER BY received_at LIMIT ?4) RETURNING position",
+        None,
+    ),
+    // What recurrence is learned from is kept beyond its time, half a million of them; of signatures the newest stays,
+    // because the next one is numbered after it.
+    (
+        "DELETE FROM recognitions WHERE tenant = ?1 AND shard = ?2 AND incident IN (SELECT incident FROM recognitions \
+        WHERE tenant = ?1 AND shard = ?2 AND incident <= (SELECT max(incident) FROM recognitions WHERE tenant = ?1 \
+        AND shard = ?2) - 500000 AND opened_at < ?3 ORDER BY incident LIMIT ?4) RETURNING incident",
+        None,
+    ),
+    (
+        "DELETE FROM signatures WHERE tenant = ?1 AND shard = ?2 AND number IN (SELECT number FROM signatures \
+        WHERE tenant = ?1 AND shard = ?2 AND in_hand = 0 AND last_at < ?3 AND number < (SELECT max(number) \
+        FROM signatures WHERE tenant = ?1 AND shard = ?2) ORDER BY last_at LIMIT ?4) RETURNING number",
+        None,
+    ),
+    // A quarter of scorecards is enough to trust a forecast or not.
+    (
+        "DELETE FROM forecasts WHERE tenant = ?1 AND shard = ?2 AND (subject, horizon, at, name) IN (SELECT subject, \
+        horizon, at, name FROM forecasts WHERE tenant = ?1 AND shard = ?2 AND marked = 1 AND at < ?3 LIMIT ?4) \
+        RETURNING at",
         None,
     ),
 ];

@@ -1,19 +1,19 @@
 //! What sinks are still to be told. Absent on purpose: telling them.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use quell_domain::{CiId, IncidentId, Notice, Shard, Timestamp};
-use sqlx::{SqliteConnection, SqlitePool};
 
-use super::error::fault;
+use super::Session;
 use super::rows::{Cells, number, read_priority, read_transition};
-use super::statement::write_rows;
+use super::statement::{Query, write_rows};
 use crate::contract::{Delivery, StoreError};
 use crate::json;
 
 /// Adds one delivery for each notice and sink; due at once.
-pub(super) async fn add(
-    connection: &mut SqliteConnection,
+pub(super) async fn add<S: Session>(
+    session: &mut S,
     shard: Shard,
     notices: &[Notice],
     sinks: &[String],
@@ -27,7 +27,7 @@ pub(super) async fn add(
         alerts, reason, state, attempts, due_at)";
     // The same notice again is the same delivery, whatever became of it.
     let tail = "ON CONFLICT (id) DO NOTHING";
-    write_rows(connection, ("commit", shard), (head, 14, tail), &rows, |query, &(notice, sink)| {
+    write_rows(session, ("commit", shard), (head, 14, tail), &rows, |query, &(notice, sink)| {
         let Notice { incident, number, transition, at, title, priority, cause, alerts, reason } = notice;
         let id = format!("{}.{}-{}-{number}-{sink}", shard.tenant, shard.number, incident.number);
         query
@@ -47,11 +47,12 @@ pub(super) async fn add(
             .bind(Timestamp::MIN.micros())
     })
     .await
+    .map(drop)
 }
 
 /// See [`crate::Store::due`].
-pub(super) async fn due(
-    readers: &SqlitePool,
+pub(super) async fn due<S: Session>(
+    session: &mut S,
     sink: &str,
     now: Timestamp,
     limit: u32,
@@ -60,41 +61,39 @@ pub(super) async fn due(
         FROM outbox o WHERE sink = ? AND state = 0 AND due_at <= ? AND NOT EXISTS (SELECT 1 FROM outbox e \
         WHERE e.sink = o.sink AND e.state = 0 AND e.tenant = o.tenant AND e.shard = o.shard \
         AND e.incident = o.incident AND e.number < o.number) ORDER BY seq LIMIT ?";
-    let query = sqlx::query(sql).bind(sink.to_owned()).bind(now.micros()).bind(limit);
-    let rows = query.fetch_all(readers).await.map_err(fault("due"))?;
-    let delivery = |row| {
-        let mut row = Cells::new("due", "delivery of incident", row);
-        let (id, attempts) = (row.next()?, row.small()?);
-        let incident = IncidentId { shard: row.small()?, number: row.unsigned()? };
-        row.id = incident.number;
-        let notice = Notice {
-            incident,
-            number: row.small()?,
-            transition: row.code(read_transition)?,
-            at: row.time()?,
-            title: row.next()?,
-            priority: row.code(read_priority)?,
-            cause: row.next::<Option<&str>>()?.map(CiId::new),
-            alerts: row.unsigned()?,
-            reason: row.json(json::read_reason)?,
-        };
-        Ok(Delivery { id, notice, attempts })
-    };
-    rows.iter().map(delivery).collect()
+    let query = Query::new(sql).bind(sink.to_owned()).bind(now.micros()).bind(limit);
+    session
+        .collect("due", query, |row| {
+            let mut row = Cells::new("due", "delivery of incident", row);
+            let (id, attempts) = (row.next()?, row.small()?);
+            let incident = IncidentId { shard: row.small()?, number: row.unsigned()? };
+            row.id = incident.number;
+            let notice = Notice {
+                incident,
+                number: row.small()?,
+                transition: row.code(read_transition)?,
+                at: row.time()?,
+                title: row.next()?,
+                priority: row.code(read_priority)?,
+                cause: row.next::<Option<Cow<'_, str>>>()?.map(|ci| CiId::new(&ci)),
+                alerts: row.unsigned()?,
+                reason: row.json(json::read_reason)?,
+            };
+            Ok(Delivery { id, notice, attempts })
+        })
+        .await
 }
 
 /// See [`crate::Store::delivered`].
-pub(super) async fn delivered(connection: &mut SqliteConnection, id: &str, at: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn delivered<S: Session>(session: &mut S, id: &str, at: Timestamp) -> Result<(), StoreError> {
     let sql = "UPDATE outbox SET state = 1, attempts = attempts + 1, done_at = ?, last_error = NULL \
         WHERE id = ? AND state = 0";
-    let query = sqlx::query(sql).bind(at.micros()).bind(id.to_owned());
-    query.execute(connection).await.map_err(fault("delivered"))?;
-    Ok(())
+    session.execute("delivered", Query::new(sql).bind(at.micros()).bind(id.to_owned())).await.map(drop)
 }
 
 /// See [`crate::Store::failed`].
-pub(super) async fn failed(
-    connection: &mut SqliteConnection,
+pub(super) async fn failed<S: Session>(
+    session: &mut S,
     id: &str,
     at: Timestamp,
     why: &str,
@@ -105,8 +104,7 @@ pub(super) async fn failed(
         None => (2, at),
     };
     let sql = "UPDATE outbox SET state = ?1, attempts = attempts + 1, due_at = ?2, \
-        done_at = iif(?1 = 0, NULL, ?3), last_error = ?4 WHERE id = ?5 AND state = 0";
-    let query = sqlx::query(sql).bind(state).bind(due_at.micros()).bind(at.micros());
-    query.bind(why.to_owned()).bind(id.to_owned()).execute(connection).await.map_err(fault("failed"))?;
-    Ok(())
+        done_at = CASE WHEN ?1 = 0 THEN NULL ELSE ?3 END, last_error = ?4 WHERE id = ?5 AND state = 0";
+    let query = Query::new(sql).bind(state).bind(due_at.micros()).bind(at.micros());
+    session.execute("failed", query.bind(why.to_owned()).bind(id.to_owned())).await.map(drop)
 }

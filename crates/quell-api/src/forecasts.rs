@@ -1,0 +1,247 @@
+//! Forecasts: what is likely to come back, how good such forecasts were here, and the history they learn from.
+//!
+//! Absent on purpose: making them; a worker of the process does that beside the stream.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use quell_domain::{HORIZONS, KeptForecast, Problem as Row, Subject};
+use quell_formats::forecast::{self, KeptScorecard};
+use quell_formats::history::{self, ColumnMap, Sound};
+use quell_store::Which;
+use serde_json::{Value, json};
+
+use crate::App;
+use crate::answer::Problem;
+use crate::body::{self, Caps};
+use crate::pages::{Frame, show};
+use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
+
+/// Marked forecasts that a scorecard is made of, the newest ones.
+const MARKED: u32 = 100_000;
+/// Forecasts that problems are ranked by: as many as are kept.
+const RANKED: u32 = 2_000;
+/// Forecasts on the page.
+const LISTED: u32 = 50;
+/// Mistakes told of an import.
+const TOLD: usize = 20;
+
+fn subject(params: &Params<'_>) -> Result<Subject, Problem> {
+    params.choice("subject", &Subject::ALL.map(|subject| (subject.as_str(), subject)), Subject::Signature)
+}
+
+fn horizon(params: &Params<'_>) -> Result<u32, Problem> {
+    params.choice("horizon", &[("24h", HORIZONS[0]), ("7d", HORIZONS[1])], HORIZONS[1])
+}
+
+/// `GET /api/v1/forecasts`.
+pub(crate) async fn forecasts(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let params = Params::read(&uri, &["subject", "horizon", "limit"])?;
+    let (subject, horizon) = (subject(&params)?, horizon(&params)?);
+    let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
+    let rows = app.api.store.forecasts(app.api.shard, subject, horizon, Which::Latest, limit).await?;
+    let made_at = rows.first().map(|row| row.at.to_string());
+    Ok(Json(json!({"made_at": made_at, "items": rows.iter().map(shape).collect::<Vec<_>>()})))
+}
+
+fn shape(row: &KeptForecast) -> Value {
+    let KeptForecast {
+        at: _,
+        horizon,
+        subject,
+        name,
+        ci,
+        probability,
+        interval: [low, high],
+        rank: _,
+        baselines: [ewma, last_window, base_rate],
+        rests_on,
+        abstains,
+        window: [early, middle, late],
+        seen,
+        dependents,
+        minutes,
+        model,
+        scored: _,
+        outcome: _,
+    } = row;
+    let instant = |at: &Option<quell_domain::Timestamp>| at.map(|at| at.to_string());
+    json!({
+        "subject": subject.as_str(),
+        "name": name,
+        "ci": ci.as_ref().map(|ci| ci.as_str()),
+        "horizon_seconds": horizon,
+        "probability": probability,
+        "interval": {"low": low, "high": high},
+        "baselines": {"ewma": ewma, "last_window": last_window, "base_rate": base_rate},
+        "rests_on": rests_on,
+        "abstains": abstains,
+        "window": {"early": instant(early), "middle": instant(middle), "late": instant(late)},
+        "incidents": seen,
+        "expected_dependents": dependents,
+        "expected_minutes": minutes,
+        "model": model.to_string(),
+    })
+}
+
+/// `GET /api/v1/forecasts/scorecard`.
+pub(crate) async fn scorecard(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let params = Params::read(&uri, &["subject", "horizon"])?;
+    let (subject, horizon) = (subject(&params)?, horizon(&params)?);
+    let card = card(&app, subject, horizon).await?;
+    Ok(Json(json!({
+        "subject": subject.as_str(),
+        "horizon_seconds": horizon,
+        "scorecard": card.as_ref().map(forecast::kept_json),
+    })))
+}
+
+async fn card(app: &App, subject: Subject, horizon: u32) -> Result<Option<KeptScorecard>, Problem> {
+    let rows = app.api.store.forecasts(app.api.shard, subject, horizon, Which::Marked, MARKED).await?;
+    let made = tokio::task::spawn_blocking(move || forecast::kept(&rows)).await;
+    made.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it could not be put together"))
+}
+
+/// What is expected of a problem within a week.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Expected {
+    /// The chance of at least one more incident of any of its signatures.
+    pub(crate) probability: f64,
+    /// The bounds of the same.
+    pub(crate) interval: [f64; 2],
+    /// Minutes of incidents: probability times what one usually takes, summed over its signatures.
+    pub(crate) minutes: f64,
+}
+
+/// What is expected of each problem that a forecast is known for, by its number. Signatures are taken to be independent.
+pub(crate) async fn expected(app: &App, problems: &[Row]) -> Result<BTreeMap<u64, Expected>, Problem> {
+    let (store, shard) = (&app.api.store, app.api.shard);
+    let rows = store.forecasts(shard, Subject::Signature, HORIZONS[1], Which::Latest, RANKED).await?;
+    let by_name: BTreeMap<&str, &KeptForecast> = rows.iter().map(|row| (row.name.as_str(), row)).collect();
+    let mut expected = BTreeMap::new();
+    for problem in problems {
+        let (mut quiet, mut minutes, mut any) = ([1.0; 3], 0.0, false);
+        for row in problem.signatures.iter().filter_map(|id| by_name.get(id.to_string().as_str())) {
+            let [low, high] = row.interval;
+            for (quiet, chance) in quiet.iter_mut().zip([row.probability, low, high]) {
+                *quiet *= 1.0 - chance;
+            }
+            minutes += row.probability * row.minutes.unwrap_or(0.0);
+            any = true;
+        }
+        if any {
+            let [probability, low, high] = quiet.map(|quiet| 1.0 - quiet);
+            expected.insert(problem.id.number, Expected { probability, interval: [low, high], minutes });
+        }
+    }
+    Ok(expected)
+}
+
+/// Those expected to cost most within a week first; without a forecast, those that cost most so far.
+pub(crate) fn rank(problems: &mut [Row], expected: &BTreeMap<u64, Expected>) {
+    let minutes = |row: &Row| expected.get(&row.id.number).map_or(-1.0, |expected| expected.minutes);
+    problems.sort_by(|a, b| {
+        let cost = |row: &Row| std::cmp::Reverse(row.cost.open_micros);
+        minutes(b).total_cmp(&minutes(a)).then_with(|| cost(a).cmp(&cost(b))).then(a.id.cmp(&b.id))
+    });
+}
+
+/// The same as JSON.
+pub(crate) fn expected_json(expected: Option<&Expected>) -> Value {
+    json!(expected.map(|Expected { probability, interval: [low, high], minutes }| json!({
+        "horizon_seconds": HORIZONS[1],
+        "probability": probability,
+        "interval": {"low": low, "high": high},
+        "expected_minutes": minutes,
+    })))
+}
+
+/// `POST /api/v1/history`: incidents of another system, as CSV.
+pub(crate) async fn import(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>, Problem> {
+    let uri = request.uri().clone();
+    let params = Params::read(&uri, &["map", "dry_run"])?;
+    let map = ColumnMap::parse(params.get("map").unwrap_or_default())
+        .map_err(|mistake| Problem::bad("query parameter map", mistake.found, mistake.allowed))?;
+    let dry_run = params.choice("dry_run", &[("true", true), ("false", false)], false)?;
+    let (head, body) = request.into_parts();
+    let limits = &app.api.limits;
+    let most = limits.topology_bytes;
+    let caps = Caps { encoded: most, decoded: most, patience: limits.topology_patience };
+    let whole = body::read(&head.headers, body, caps, &app.budget).await?;
+    let bytes = whole.bytes.clone();
+    let read = tokio::task::spawn_blocking(move || history::read_sound(&String::from_utf8_lossy(&bytes), &map)).await;
+    let read = read.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it could not be read"))?;
+    let Sound { read, refused, mistakes } = read.map_err(|mistakes| {
+        let mistakes: Vec<String> = mistakes.iter().take(TOLD).map(ToString::to_string).collect();
+        let allowed = Some("CSV with a line of column names; see docs/forecast.md".into());
+        let problem = Problem::new(StatusCode::BAD_REQUEST, "bad_history", mistakes.join("\n"));
+        Problem { place: Some("body".into()), allowed, ..problem }
+    })?;
+    let new = match dry_run {
+        true => None,
+        false => Some(app.api.store.add_history(app.api.shard, &read.incidents).await?),
+    };
+    Ok(Json(history::told(&read, refused, &mistakes, new)))
+}
+
+#[derive(Template)]
+#[template(path = "forecasts.html")]
+struct ForecastsPage {
+    frame: Frame,
+    rows: Vec<KeptForecast>,
+    cards: Vec<(&'static str, &'static str, Option<KeptScorecard>)>,
+}
+
+/// `GET /forecasts`.
+pub(crate) async fn page(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    let page = async {
+        Params::read(&uri, &[])?;
+        let (store, shard) = (&app.api.store, app.api.shard);
+        let rows = store.forecasts(shard, Subject::Signature, HORIZONS[1], Which::Latest, LISTED).await?;
+        let mut cards = Vec::new();
+        for subject in Subject::ALL {
+            for (horizon, word) in HORIZONS.into_iter().zip(["within a day", "within a week"]) {
+                let what = if subject == Subject::Ci { "by CI" } else { "by signature" };
+                cards.push((what, word, card(&app, subject, horizon).await?));
+            }
+        }
+        Ok(ForecastsPage { frame: Frame::new(&app, "Forecasts"), rows, cards })
+    };
+    show(&app, page.await)
+}
+
+/// A share of 1 as per cent.
+fn percent(share: &f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+fn number(value: &Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
+}
+
+fn three(value: &f64) -> String {
+    format!("{value:.3}")
+}
+
+fn usual(row: &KeptForecast) -> String {
+    row.minutes.map_or_else(|| "–".to_owned(), |minutes| format!("{minutes:.0} min"))
+}
+
+fn reach(row: &KeptForecast) -> String {
+    row.dependents.map_or_else(|| "–".to_owned(), |cis| format!("{cis:.0}"))
+}
+
+fn likely(row: &KeptForecast) -> String {
+    let [early, _, late] = row.window;
+    let day = |at: quell_domain::Timestamp| at.to_string().chars().take(10).collect::<String>();
+    match (early, late) {
+        (Some(early), Some(late)) => format!("{} to {}", day(early), day(late)),
+        (Some(early), None) => format!("after {}", day(early)),
+        _ => "–".to_owned(),
+    }
+}
