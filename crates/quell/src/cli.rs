@@ -18,7 +18,7 @@ use crate::import::Import;
 use crate::import_incidents::ImportIncidents;
 use crate::traffic::Traffic;
 use crate::{
-    check, compare, demo, explain, hygiene, impact, import, import_incidents, replay, serve, settings, stores,
+    check, compare, demo, explain, hygiene, impact, import, import_incidents, problems, replay, serve, settings, stores,
 };
 
 /// Turns alert storms into the few incidents that matter.
@@ -122,6 +122,15 @@ enum Command {
         #[arg(long)]
         url: String,
         /// Items of each list, 1 to 1000.
+        #[arg(long, default_value_t = 20)]
+        list: u32,
+    },
+    /// List what keeps coming back, what is expected to cost most within a week first.
+    Problems {
+        /// The running quell: http://127.0.0.1:9099.
+        #[arg(long)]
+        url: String,
+        /// Problems at most, 1 to 1000.
         #[arg(long, default_value_t = 20)]
         list: u32,
     },
@@ -239,6 +248,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             runtime()?.block_on(play(recorded, config, output, compare, &truth, json))?;
         }
         Command::Hygiene { url, list } => print!("{}", runtime()?.block_on(hygiene::run(&url, list))?),
+        Command::Problems { url, list } => print!("{}", runtime()?.block_on(problems::run(&url, list))?),
         Command::Impact { change, url } => print!("{}", runtime()?.block_on(impact::run(&url, &change))?),
         Command::Import { what: What::Topology(asked) } => print!("{}", runtime()?.block_on(import::run(&asked))?),
         Command::Import { what: What::Incidents(asked) } => {

@@ -32,6 +32,7 @@ mod learner_tests;
 mod live;
 #[cfg(test)]
 mod problem_tests;
+mod problems;
 mod prover;
 mod recover;
 pub mod replay;

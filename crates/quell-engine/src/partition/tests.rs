@@ -56,8 +56,8 @@ fn alerts_on_what_hangs_on_one_place_are_one_trouble() {
 
 #[test]
 fn two_places_at_the_same_time_are_two_troubles() {
-    let net =
-        "net: a b c d e f g h i j k l m n o p q r s t u v w x y z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20";
+    let others: Vec<String> = (1..120).map(|number| number.to_string()).collect();
+    let net = &format!("net: a b c d e f g k l m n o p q {}", others.join(" "));
     let alerts = "a@0 k@5 b@10 l@15 c@20 m@25 d@30 n@35 e@40 o@45 f@50 p@55 g@60 q@65";
     let expected = ["sw2: k@5 l@15 m@25 n@35 o@45 p@55 q@65", "sw1: a@0 b@10 c@20 d@30 e@40 f@50 g@60"];
     check(&["sw1: a b c d e f g", "sw2: k l m n o p q", net], alerts, &expected);
@@ -70,9 +70,10 @@ fn what_comes_by_chance_is_left_alone() {
 
 #[test]
 fn the_same_alerts_again_are_another_trouble() {
-    let alerts = "a@0 b@5 c@10 d@20 e@25 f@30 a@600 b@605 c@610 d@615 e@620 f@630";
-    let (first, second) = ("sw: a@0 b@5 c@10 d@20 e@25 f@30", "sw: a@600 b@605 c@610 d@615 e@620 f@630");
-    check(&["sw: a b c d e f"], alerts, &[first, second]);
+    let first = "a@0 b@5 c@10 d@20 e@25 f@30 g@35 h@40 i@45";
+    let second = "a@600 b@605 c@610 d@615 e@620 f@630 g@635 h@640 i@645";
+    let expected = [&*format!("sw: {first}"), &*format!("sw: {second}")];
+    check(&["sw: a b c d e f g h i"], &format!("{first} {second}"), &expected);
 }
 
 #[test]

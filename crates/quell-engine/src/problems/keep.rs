@@ -25,6 +25,10 @@ pub(crate) struct Known {
     pub(super) recognitions: BTreeMap<u64, Recognition>,
     /// Signatures by the alerts they have.
     by_sign: BTreeMap<u64, BTreeSet<u64>>,
+    /// Signatures that people merged into each.
+    merged: BTreeMap<u64, BTreeSet<u64>>,
+    /// Signatures by when they were last seen.
+    by_age: BTreeSet<(Timestamp, u64)>,
     pub(super) last_signature: u64,
     pub(super) last_problem: u64,
 }
@@ -37,6 +41,10 @@ impl Known {
             for &key in row.signs.keys() {
                 known.by_sign.entry(key).or_default().insert(row.id.number);
             }
+            if let Some(into) = row.merged_into {
+                known.merged.entry(into.number).or_default().insert(row.id.number);
+            }
+            known.by_age.insert((row.last_at, row.id.number));
             known.signatures.insert(row.id.number, row);
         }
         known.recognitions = recognitions.into_iter().map(|row| (row.incident.number, row)).collect();
@@ -90,8 +98,32 @@ impl Known {
 
     /// Every signature that counts with one of these.
     pub(super) fn group(&self, roots: &[u64]) -> Vec<u64> {
-        let alike = |number: &u64| roots.contains(number) || roots.contains(&self.root(*number));
-        self.signatures.keys().copied().filter(alike).collect()
+        let mut group: BTreeSet<u64> = BTreeSet::new();
+        let mut left: Vec<u64> = roots.iter().copied().filter(|root| self.signatures.contains_key(root)).collect();
+        while let Some(number) = left.pop() {
+            if group.insert(number) {
+                left.extend(self.merged.get(&number).into_iter().flatten());
+            }
+        }
+        group.into_iter().collect()
+    }
+
+    /// Whether others were merged into a signature.
+    pub(super) fn is_named(&self, number: u64) -> bool {
+        self.merged.contains_key(&number)
+    }
+
+    /// Merges a signature into another, or parts it again; the one it was merged into before.
+    pub(super) fn merge(&mut self, number: u64, into: Option<SignatureId>) -> Option<SignatureId> {
+        let row = self.signatures.get_mut(&number)?;
+        let before = std::mem::replace(&mut row.merged_into, into);
+        if let Some(before) = before {
+            unindex(&mut self.merged, before.number, number);
+        }
+        if let Some(into) = into {
+            self.merged.entry(into.number).or_default().insert(number);
+        }
+        before
     }
 
     /// A new signature without incidents; the number of one that had to go for it.
@@ -113,25 +145,28 @@ impl Known {
             problem: None,
         };
         self.signatures.insert(number, row);
+        self.by_age.insert((at, number));
         (number, gone)
     }
 
     /// Lets go of the signature not seen for longest that no open problem rests on.
     fn crowd_out(&mut self) -> Option<SignatureId> {
-        let into: BTreeSet<u64> =
-            self.signatures.values().filter_map(|row| row.merged_into).map(|id| id.number).collect();
         let held = |row: &KnownSignature| {
             let problem = row.problem.and_then(|id| self.problems.get(&id.number));
-            into.contains(&row.id.number) || problem.is_some_and(|problem| problem.state.is_open())
+            self.is_named(row.id.number) || problem.is_some_and(|problem| problem.state.is_open())
         };
-        let oldest = self.signatures.values().filter(|row| !held(row)).min_by_key(|row| (row.last_at, row.id))?;
-        let id = oldest.id;
+        let mut by_age = self.by_age.iter().filter_map(|(_, number)| self.signatures.get(number));
+        let id = by_age.find(|row| !held(row))?.id;
         self.remove(id.number);
         Some(id)
     }
 
     pub(super) fn remove(&mut self, number: u64) {
         let Some(row) = self.signatures.remove(&number) else { return };
+        self.by_age.remove(&(row.last_at, number));
+        if let Some(into) = row.merged_into {
+            unindex(&mut self.merged, into.number, number);
+        }
         for key in row.signs.into_keys() {
             unindex(&mut self.by_sign, key, number);
         }
@@ -142,7 +177,9 @@ impl Known {
         let Some(row) = self.signatures.get_mut(&number) else { return };
         row.cost.add(past.cost());
         row.first_at = row.first_at.min(past.opened_at);
+        self.by_age.remove(&(row.last_at, number));
         row.last_at = row.last_at.max(past.opened_at);
+        self.by_age.insert((row.last_at, number));
         row.title = title.to_owned();
         if let Some(cause) = &past.traits.cause {
             *row.causes.entry(cause.clone()).or_default() += 1;

@@ -236,8 +236,7 @@ impl Engine {
     /// Lets go of a signature that nothing has any more; one that people or a problem name stays.
     fn drop_signature(&mut self, number: u64) {
         let Some(row) = self.problems.signatures.get(&number) else { return };
-        let named = self.problems.signatures.values().any(|other| other.merged_into == Some(row.id));
-        if row.problem.is_some() || row.merged_into.is_some() || named {
+        if row.problem.is_some() || row.merged_into.is_some() || self.problems.is_named(number) {
             return;
         }
         self.turn.effects.problems.signatures.push(SignatureRow::LetGo(row.id));

@@ -26,9 +26,7 @@ impl Engine {
             return Verdict::Refused;
         }
         let into_id = self.signature_id(into_root);
-        if let Some(row) = self.problems.signatures.get_mut(&from_number) {
-            row.merged_into = Some(into_id);
-        }
+        self.problems.merge(from_number, Some(into_id));
         self.put_signature(from_number);
         if let Some(problem) = problem {
             let id = self.problems.problems[&problem].id;
@@ -50,9 +48,7 @@ impl Engine {
 
     pub(super) fn part_signature(&mut self, by: Asker<'_>, signature: SignatureId) -> Verdict {
         let Some(number) = self.signature_number(signature) else { return Verdict::NotFound };
-        let Some(into) = self.problems.signatures.get_mut(&number).and_then(|row| row.merged_into.take()) else {
-            return Verdict::Unchanged;
-        };
+        let Some(into) = self.problems.merge(number, None) else { return Verdict::Unchanged };
         self.put_signature(number);
         // The problem had come with it, and goes with it.
         let came = self.problems.signatures.get(&number).and_then(|row| row.problem);
