@@ -29,6 +29,8 @@ use crate::contract::{Stamp, Stream};
 const WINDOW: i64 = 64;
 /// How long a broker may take to give the next record of those that are there.
 const ANSWER: Duration = Duration::from_secs(5);
+/// Between two tries to seek while the fetching begins.
+const SETTLE: Duration = Duration::from_millis(5);
 /// Stretches of seen records that are kept; of more all are forgotten, and looked up again if one is asked for.
 const STRETCHES: usize = 4096;
 
@@ -41,6 +43,8 @@ pub(super) struct Cursor {
     next: i64,
     /// Whether the consumer stands there.
     placed: bool,
+    /// Whether it was ever given its partition.
+    assigned: bool,
     /// The greatest instant of all records before `next`.
     floor: Timestamp,
     /// The records from `known` to `next`.
@@ -96,6 +100,7 @@ impl Cursor {
             stream,
             next: 0,
             placed: false,
+            assigned: false,
             floor: Timestamp::MIN,
             seen: Seen::default(),
             known: 0,
@@ -181,10 +186,26 @@ impl Cursor {
         Stamp { stream: self.stream, position: position(offset), received_at: self.floor }
     }
 
+    /// Has the consumer stand at an offset. It is assigned its partition once and sought from then on: a second assignment
+    /// while the first one is being stopped ends the process (librdkafka#5573).
     fn place(&mut self, offset: i64) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(&self.topic, PARTITION, Offset::Offset(offset))?;
-        self.consumer.assign(&list)?;
+        let at = Offset::Offset(offset);
+        if !std::mem::replace(&mut self.assigned, true) {
+            let mut list = TopicPartitionList::with_capacity(1);
+            list.add_partition_offset(&self.topic, PARTITION, at)?;
+            self.consumer.assign(&list)?;
+            self.placed = true;
+            return Ok(());
+        }
+        let until = Instant::now() + ANSWER;
+        loop {
+            match self.consumer.seek(&self.topic, PARTITION, at, ANSWER) {
+                Ok(()) => break,
+                Err(error) if Instant::now() >= until => return Err(error),
+                // Its fetching has not begun yet; what comes meanwhile is not what is wanted.
+                Err(_) => drop(self.consumer.poll(SETTLE)),
+            }
+        }
         self.placed = true;
         Ok(())
     }

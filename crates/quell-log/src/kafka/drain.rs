@@ -16,7 +16,7 @@ use super::envelope::Envelope;
 use super::own::Own;
 use super::spool::{OpenSpool, Progress, Spool, Spooled};
 use super::{Options, topics};
-use crate::contract::{LogState, Record, Stream};
+use crate::contract::{Record, Stream};
 use crate::embedded;
 
 /// Records that are on their way at once.
@@ -62,7 +62,6 @@ impl<T: Send + 'static> Drain<T> {
 
     /// Runs until the log is closed.
     pub(super) async fn run(mut self) {
-        let mut disk = self.spool.disk();
         loop {
             self.look();
             if self.newest > self.progress.drained || self.spool.is_spooling() {
@@ -76,18 +75,9 @@ impl<T: Send + 'static> Drain<T> {
                 _ = closing.wait_for(|closing| *closing) => return,
                 record = self.tails[0].recv() => match record {
                     Some(record) => self.newest = record.stamp.position,
-                    // The spool's disk failed, or it was closed.
-                    None => {
-                        self.spool.refresh();
-                        return;
-                    }
+                    // It was closed.
+                    None => return,
                 },
-                changed = disk.changed() => {
-                    self.spool.refresh();
-                    if changed.is_err() || *disk.borrow() == LogState::Failed {
-                        return;
-                    }
-                }
                 () = self.spool.changed.notified() => {}
             }
         }
@@ -96,7 +86,7 @@ impl<T: Send + 'static> Drain<T> {
     /// Puts everything onto Kafka and ends the spooling; returns early when the log is closed or nothing is to do now.
     async fn empty(&mut self) {
         let begun = self.progress.drained;
-        while !*self.closing.borrow() {
+        while !self.is_closing() {
             self.look();
             let records = match self.reader.read::<()>(Stream::Main, self.progress.drained.next(), BATCH).await {
                 Ok(records) => records,
@@ -113,6 +103,7 @@ impl<T: Send + 'static> Drain<T> {
                     self.newest = self.newest.max(last);
                     self.spool.keep(self.progress).await;
                 }
+                Err(_) if self.is_closing() => return,
                 Err(error) => {
                     tracing::error!(%error, "a spooled record is not taken by Kafka; trying again");
                     self.producer = None;
@@ -133,6 +124,11 @@ impl<T: Send + 'static> Drain<T> {
             self.spool.set_waiting(0);
             tracing::info!(records = drained.0 - begun.0, "the spool is empty: records go onto Kafka at once");
         }
+    }
+
+    /// Somebody said so, or nobody is left who could.
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow() || self.closing.has_changed().is_err()
     }
 
     async fn pause(&mut self) {

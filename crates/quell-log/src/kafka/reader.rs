@@ -1,11 +1,11 @@
 //! Reads records again: at recovery, for receipts and for replays. Absent on purpose: records that come; see the tail.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use quell_domain::Position;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::Options;
 use super::client::Lingering;
@@ -68,6 +68,7 @@ fn read<T>(cursor: &mut Cursor, stream: Stream, from: Position, limit: usize) ->
         return Ok(records);
     }
     cursor.seek(offset(from)).map_err(away)?;
+    let mut until = Instant::now() + ANSWER;
     while records.len() < limit && bytes < READ_BYTES && cursor.next() < high {
         match cursor.step(ANSWER) {
             Ok(Step::Record(found)) => {
@@ -80,18 +81,16 @@ fn read<T>(cursor: &mut Cursor, stream: Stream, from: Position, limit: usize) ->
             Ok(Step::Damaged(stamp, why)) => {
                 return Err(ReadError::Damaged { stream, position: stamp.position, why });
             }
-            Ok(Step::End) => {
-                // The rest up to the end is not for readers, or the broker does not answer; only then is it an error.
-                let still = cursor.bounds().map_err(away)?;
-                if still.high < high || records.is_empty() && still.low < high && cursor.next() < high {
-                    let code = rdkafka::error::RDKafkaErrorCode::OperationTimedOut;
-                    return Err(away(KafkaError::MessageConsumption(code)));
-                }
-                break;
+            // The rest up to the end is not for readers, or the broker does not answer.
+            Ok(Step::End) if Instant::now() < until => continue,
+            Ok(Step::End) if records.is_empty() => {
+                return Err(away(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)));
             }
+            Ok(Step::End) => break,
             Err(_) if !records.is_empty() => break,
             Err(error) => return Err(away(error)),
         }
+        until = Instant::now() + ANSWER;
     }
     Ok(records)
 }

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use quell_domain::{Origin, Position, RecordKind, Timestamp};
@@ -104,6 +104,7 @@ impl Spool {
         let state = watch::channel(LogState::Open).0;
         let gate = Mutex::default();
         let spool = Arc::new(Spool { appender, gate, changed: Notify::new(), state, waiting: AtomicU64::new(0) });
+        tokio::spawn(follow_disk(Arc::downgrade(&spool), spool.appender.state()));
         // The outage that the open itself may append goes before this, so that it is known of afterwards.
         spool.keep(progress).await;
         Ok(OpenSpool { spool, tails: [main, commands], reader, last: last[0], progress })
@@ -115,11 +116,6 @@ impl Spool {
 
     pub(super) fn state(&self) -> watch::Receiver<LogState> {
         self.state.subscribe()
-    }
-
-    /// How the embedded log beneath it is.
-    pub(super) fn disk(&self) -> watch::Receiver<LogState> {
-        self.appender.state()
     }
 
     /// Records that are not on Kafka yet.
@@ -213,6 +209,14 @@ impl Spool {
     pub(super) fn shut(&self) {
         self.gate().closed = true;
         self.refresh();
+    }
+}
+
+/// Passes on how the disk is.
+async fn follow_disk(spool: Weak<Spool>, mut disk: watch::Receiver<LogState>) {
+    while disk.changed().await.is_ok() {
+        let Some(spool) = spool.upgrade() else { return };
+        spool.refresh();
     }
 }
 
