@@ -21,10 +21,11 @@ fn everything_can_be_said() {
     let text = "
 listen: '[::1]:0'
 data_dir: /var/lib/quell
+log: 'kafka://a:9092,b:9092/alerts'
 rules_dir: rules
 pipelines_dir: pipelines
 retention: {age: 1d12h, bytes: 512MiB}
-intake: {waiting_records: 10, waiting_bytes: 1MiB, body_bytes: 1000, decoded_bytes: 2KiB, topology_bytes: 1GiB}
+intake: {waiting_records: 10, waiting_bytes: 1MiB, body_bytes: 1000, decoded_bytes: 2KiB, topology_bytes: 1GiB, spool_bytes: 3GiB}
 sinks:
   - {name: chat, url: https://hooks.example.net/a?b=c, secret_file: /etc/quell/chat}
   - {name: pager, url: 'http://127.0.0.1:9000/', secret_env: PAGER_SECRET}
@@ -37,7 +38,8 @@ learning: {enabled: false, every: 5m}
     assert_eq!(config.retention.age, Duration::from_secs(36 * 3600));
     assert_eq!(config.retention.bytes, 512 << 20);
     assert_eq!((config.intake.waiting_records, config.intake.decoded_bytes), (10, 2048));
-    assert_eq!(config.intake.topology_bytes, 1 << 30);
+    assert_eq!((config.intake.topology_bytes, config.intake.spool_bytes), (1 << 30, 3 << 30));
+    assert_eq!(config.log.as_deref(), Some("kafka://a:9092,b:9092/alerts"));
     assert_eq!(config.sinks[0].secret, Secret::File("/etc/quell/chat".into()));
     assert_eq!(config.sinks[1].secret, Secret::Env("PAGER_SECRET".into()));
     assert_eq!(config.egress[0], Destination::Host { name: "hooks.example.net".into(), port: 443 });
@@ -51,6 +53,7 @@ fn all_mistakes_at_once() {
     let text = "
 listen: 0.0.0.0:9096
 port: 1
+log: amqp://x
 retention: {age: 7}
 intake: {waiting_records: 0, speed: fast}
 sinks:
@@ -67,10 +70,11 @@ learning: {enabled: maybe, every: 10ms}
             "quell.yaml: listen: found \"0.0.0.0:9096\"; allowed: a loopback address, as 127.0.0.1:9096: quell has no \
              access control yet, so it listens to this machine only; put a proxy that asks for credentials in front \
              of it",
+            "quell.yaml: log: found \"amqp://x\"; allowed: kafka://HOST:PORT[,HOST:PORT][/PREFIX]",
             "quell.yaml: retention.age: found 7; allowed: a duration, as 30s, 5m, 1h30m or 7d",
             "quell.yaml: intake.waiting_records: found 0; allowed: a whole number of 1 or more",
             "quell.yaml: intake.speed: found an unknown key; allowed: waiting_records, waiting_bytes, body_bytes, \
-             decoded_bytes, topology_bytes",
+             decoded_bytes, topology_bytes, spool_bytes",
             "quell.yaml: learning.enabled: found \"maybe\"; allowed: true or false",
             "quell.yaml: learning.every: found \"10ms\"; allowed: a duration of 1s or more",
             "quell.yaml: sinks[0].name: found \"Chat\"; allowed: a name no other sink has: 1 to 64 lower-case \
@@ -82,8 +86,8 @@ learning: {enabled: maybe, every: 10ms}
              credentials",
             "quell.yaml: egress.allow[0]: found \"everything\"; allowed: host:port, address:port or network:port, as \
              hooks.example.net:443, 10.0.0.0/8:443 or [fd00::/8]:443",
-            "quell.yaml: port: found an unknown key; allowed: listen, data_dir, rules_dir, pipelines_dir, retention, \
-             intake, history, learning, sinks, egress",
+            "quell.yaml: port: found an unknown key; allowed: listen, data_dir, rules_dir, pipelines_dir, log, \
+             retention, intake, history, learning, sinks, egress",
         ]
     );
 }

@@ -38,6 +38,10 @@ enum Command {
         /// Where to listen: a loopback address and a port; port 0 takes a free one.
         #[arg(long, value_parser = quell_formats::config::listen_address)]
         listen: Option<SocketAddr>,
+        /// The Kafka that the log lies on, instead of a file in the data directory:
+        /// kafka://HOST:PORT[,HOST:PORT][/PREFIX].
+        #[arg(long, value_name = "ADDRESS")]
+        log: Option<String>,
     },
     /// Play a sample storm over a sample estate and show what quell makes of it.
     Demo {
@@ -181,8 +185,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve { config, data_dir, listen } => {
-            runtime()?.block_on(serve::run(serve::Serve { config, data_dir, listen }))?;
+        Command::Serve { config, data_dir, listen, log } => {
+            runtime()?.block_on(serve::run(serve::Serve { config, data_dir, listen, log }))?;
         }
         Command::Demo { once, listen, seed } => runtime()?.block_on(demo::run(once, listen, seed))?,
         Command::Check { config, rules, pipelines } => {

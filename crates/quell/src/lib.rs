@@ -25,6 +25,7 @@ mod learner;
 #[cfg(test)]
 mod learner_tests;
 mod live;
+mod logs;
 mod recover;
 pub mod replay;
 pub mod serve;

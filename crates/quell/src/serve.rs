@@ -14,7 +14,6 @@ use quell_domain::{Digest, Input, Shard};
 use quell_engine::Artefact;
 use quell_formats::config::{Config, Destination, Secret};
 use quell_formats::record;
-use quell_log::embedded::{EmbeddedLog, Opened, Options};
 use quell_log::{Clock, Stream};
 use quell_notify::{EgressPolicy, Sink};
 use quell_store::{SqliteStore, Store};
@@ -28,6 +27,7 @@ use crate::gauges::{Gauges, Lag, LearnedGauges};
 use crate::intake::Door;
 use crate::learner::Learner;
 use crate::live::Published;
+use crate::logs::{self, Log, LogGauges};
 use crate::{keeper, recover, settings, shell};
 
 /// What to serve, as the command line says it.
@@ -39,6 +39,8 @@ pub struct Serve {
     pub data_dir: Option<PathBuf>,
     /// Instead of the config's.
     pub listen: Option<SocketAddr>,
+    /// The address of the Kafka that the log lies on, instead of the config's.
+    pub log: Option<String>,
 }
 
 /// How long what was received may take to be decided once the doors are closed.
@@ -118,6 +120,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let mut config = settings::config(serve.config.as_deref())?;
     config.data_dir = serve.data_dir.unwrap_or(config.data_dir);
     config.listen = serve.listen.unwrap_or(config.listen);
+    config.log = logs::address(serve.log, config.log)?;
     let files = settings::files(config.rules_dir.as_deref(), config.pipelines_dir.as_deref())?;
     let compiled = settings::compile(&files)?;
     let sinks = sinks(&config)?;
@@ -127,18 +130,15 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let address = listener.local_addr()?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let options = Options {
-        waiting_records: config.intake.waiting_records,
-        waiting_bytes: config.intake.waiting_bytes,
-        ..Options::default()
-    };
-    let log = EmbeddedLog::open::<Input>(&config.data_dir, options, Arc::clone(&clock), outage).await?;
-    let Opened { appender, main, commands, reader, last } = log;
+    let log = logs::open(&config, Arc::clone(&clock), outage).await?;
+    let log_gauges = LogGauges::new(&log)?;
+    let Log { appender, main, commands, reader, last, place, patience, .. } = log;
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir.join("store.db")).await?);
     let published = Arc::new(Published::new(appender.state()));
     let registry = Registry::new();
     let gauges = Arc::new(Gauges::new(&registry)?);
     let learned = LearnedGauges::new(&registry)?;
+    registry.register(Box::new(log_gauges))?;
     registry.register(Box::new(Lag::new(Arc::clone(&published))?))?;
     registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
 
@@ -148,9 +148,8 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let positions = restored.positions;
     if positions.applied > last[0] || positions.commands > last[1] {
         bail!(
-            "the log in {} ends at record {} and command {}, but the store holds what followed from {} and {}: the log was \
+            "{place} ends at record {} and command {}, but the store holds what followed from {} and {}: the log was \
              replaced or lost its end. Put the log back, or move both log.db and store.db away to start anew",
-            config.data_dir.display(),
             last[0],
             last[1],
             positions.applied,
@@ -174,7 +173,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
         folds: Vec::new(),
         folded: positions.folded,
     };
-    recover::catch_up(&mut desk, &reader, positions.applied, last).await?;
+    recover::catch_up(&mut desk, &*reader, positions.applied, last).await?;
     let door =
         Arc::new(Door { shard, appender, reader, store: Arc::clone(&store), shelf, published: Arc::clone(&published) });
     let learner = Learner::new(&door, Arc::clone(&clock), shipped.correlation.max_hops, learned);
@@ -190,6 +189,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let limits = ApiLimits {
         encoded_bytes: config.intake.body_bytes,
         decoded_bytes: config.intake.decoded_bytes,
+        append_patience: patience.unwrap_or(ApiLimits::default().append_patience),
         ..topology_limits(config.intake.topology_bytes)
     };
     let api = Api {
@@ -226,7 +226,7 @@ async fn supervise(
             decided??;
             bail!("the engine's loop ended by itself");
         }
-        () = door.appender.failed() => {
+        () = logs::failed(door.appender.state()) => {
             // In-flight requests get their 503 before the process goes: nothing may be acknowledged any more.
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;
             bail!("the log's disk failed: nothing more can be accepted safely; see to the disk and start again");

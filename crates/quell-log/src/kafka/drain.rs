@@ -57,7 +57,7 @@ impl<T: Send + 'static> Drain<T> {
             self.newest = record.stamp.position;
         }
         while commands.try_recv().is_some() {}
-        self.spool.set_waiting(self.newest.0 - self.progress.drained.0);
+        self.spool.note(self.newest, self.progress.drained);
     }
 
     /// Runs until the log is closed.
@@ -121,7 +121,7 @@ impl<T: Send + 'static> Drain<T> {
         });
         if ended {
             self.producer = None;
-            self.spool.set_waiting(0);
+            self.spool.note(drained, drained);
             tracing::info!(records = drained.0 - begun.0, "the spool is empty: records go onto Kafka at once");
         }
     }

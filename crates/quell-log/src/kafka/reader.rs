@@ -79,7 +79,7 @@ fn read<T>(cursor: &mut Cursor, stream: Stream, from: Position, limit: usize) ->
             // Whatever was good is returned, and the next read names the damaged one.
             Ok(Step::Damaged(..)) if !records.is_empty() => break,
             Ok(Step::Damaged(stamp, why)) => {
-                return Err(ReadError::Damaged { stream, position: stamp.position, why });
+                return Err(ReadError::Damaged { stream, position: stamp.position, why, shared: true });
             }
             // The rest up to the end is not for readers, or the broker does not answer.
             Ok(Step::End) if Instant::now() < until => continue,

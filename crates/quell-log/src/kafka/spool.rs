@@ -29,7 +29,9 @@ pub(super) struct Spool {
     gate: Mutex<Gate>,
     pub(super) changed: Notify,
     state: watch::Sender<LogState>,
-    waiting: AtomicU64,
+    /// The last record in it, and the last one that is on Kafka.
+    newest: AtomicU64,
+    drained: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -103,7 +105,8 @@ impl Spool {
         let progress = kept.and_then(|record| Progress::decode(&record.body)).unwrap_or(fresh);
         let state = watch::channel(LogState::Open).0;
         let gate = Mutex::default();
-        let spool = Arc::new(Spool { appender, gate, changed: Notify::new(), state, waiting: AtomicU64::new(0) });
+        let (newest, drained) = (AtomicU64::new(0), AtomicU64::new(0));
+        let spool = Arc::new(Spool { appender, gate, changed: Notify::new(), state, newest, drained });
         tokio::spawn(follow_disk(Arc::downgrade(&spool), spool.appender.state()));
         // The outage that the open itself may append goes before this, so that it is known of afterwards.
         spool.keep(progress).await;
@@ -120,11 +123,13 @@ impl Spool {
 
     /// Records that are not on Kafka yet.
     pub(super) fn waiting(&self) -> u64 {
-        self.waiting.load(Ordering::Relaxed)
+        self.newest.load(Ordering::Relaxed).saturating_sub(self.drained.load(Ordering::Relaxed))
     }
 
-    pub(super) fn set_waiting(&self, records: u64) {
-        self.waiting.store(records, Ordering::Relaxed);
+    /// Notes how far it goes, and how far it is on Kafka.
+    pub(super) fn note(&self, newest: Position, drained: Position) {
+        self.newest.fetch_max(newest.0, Ordering::Relaxed);
+        self.drained.fetch_max(drained.0, Ordering::Relaxed);
     }
 
     pub(super) fn is_spooling(&self) -> bool {
@@ -181,7 +186,9 @@ impl Spool {
     pub(super) async fn keep_record(&self, record: Spooled, _entering: Entering<'_>) -> Result<(), AppendError> {
         let kind = record.kind;
         let draft = Draft { stream: Stream::Main, kind, body: record.encode(), carry: None };
-        self.appender.append(draft).await.map(|_| ())
+        let stamp = self.appender.append(draft).await?;
+        self.note(stamp.position, Position::START);
+        Ok(())
     }
 
     /// Keeps how far it is drained, and drops what is on Kafka.
