@@ -27,6 +27,8 @@ use rdkafka::{Offset, TopicPartitionList};
 const RECORDS: u64 = 40_000;
 /// Alerts in a body, as Prometheus sends them when much fires: bodies of about 10 KB.
 const ALERTS: u64 = 10;
+/// How often everything is measured.
+const ROUNDS: u32 = 3;
 /// Appends on their way at once.
 const WAYS: u64 = 512;
 
@@ -73,7 +75,7 @@ impl ProducerContext for Counted {
 }
 
 /// Produces with the settings that the log has, as fast as it goes.
-fn raw_produce(brokers: &str, bodies: &[Bytes]) -> anyhow::Result<()> {
+fn raw_produce(brokers: &str, topic: &str, bodies: &[Bytes]) -> anyhow::Result<()> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("acks", "all").set("enable.idempotence", "true");
     config.set("compression.type", "lz4").set("linger.ms", "5").set("queue.buffering.max.kbytes", "262144");
@@ -81,8 +83,7 @@ fn raw_produce(brokers: &str, bodies: &[Bytes]) -> anyhow::Result<()> {
     let (begun, used) = (Instant::now(), cpu());
     for body in bodies.iter().cycle().take(RECORDS as usize) {
         let headers = OwnedHeaders::new().insert(Header { key: "quell", value: Some(&[0_u8; 58][..]) });
-        let mut record =
-            BaseRecord::<[u8], [u8]>::to("raw.main").partition(0).key(&[0; 8]).payload(body).headers(headers);
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(0).key(&[0; 8]).payload(body).headers(headers);
         while let Err((error, back)) = producer.send(record) {
             ensure!(error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull), "{error}");
             record = back;
@@ -95,13 +96,13 @@ fn raw_produce(brokers: &str, bodies: &[Bytes]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn raw_consume(brokers: &str) -> anyhow::Result<()> {
+fn raw_consume(brokers: &str, topic: &str) -> anyhow::Result<()> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("group.id", "raw").set("enable.auto.commit", "false");
     config.set("check.crcs", "true").set("fetch.message.max.bytes", "16777216");
     let consumer: BaseConsumer = config.create()?;
     let mut all = TopicPartitionList::new();
-    all.add_partition_offset("raw.main", 0, Offset::Beginning)?;
+    all.add_partition_offset(topic, 0, Offset::Beginning)?;
     consumer.assign(&all)?;
     let (mut begun, mut used, mut bytes) = (Instant::now(), cpu(), 0);
     let mut seen = 0;
@@ -145,18 +146,26 @@ async fn append(appender: &Appender<()>, bodies: &[Bytes]) -> anyhow::Result<()>
     Ok(())
 }
 
+/// One after the other, several times: a broker grows faster as it goes.
 async fn measure(brokers: &str, folder: &Path) -> anyhow::Result<()> {
     let start = Timestamp::from_seconds(1_800_000_000);
-    let bodies: Vec<Bytes> =
-        quell_benches::bodies(0, 1_000 * ALERTS, ALERTS, start).into_iter().map(Bytes::from).collect();
-    // The topics of the raw ones are made by opening a log there.
-    drop(open(brokers, "raw", &folder.join("raw")).await?);
-    let (at, all) = (brokers.to_owned(), bodies.clone());
-    tokio::task::spawn_blocking(move || raw_produce(&at, &all)).await??;
-    let at = brokers.to_owned();
-    tokio::task::spawn_blocking(move || raw_consume(&at)).await??;
+    let bodies = quell_benches::bodies(0, 1_000 * ALERTS, ALERTS, start);
+    let bodies: Vec<Bytes> = bodies.into_iter().map(Bytes::from).collect();
+    for round in 1..=ROUNDS {
+        println!("round {round}");
+        let raw = format!("raw{round}");
+        // The topic of the raw ones is made by opening a log there.
+        drop(open(brokers, &raw, &folder.join(&raw)).await?);
+        let (at, topic, all) = (brokers.to_owned(), format!("{raw}.main"), bodies.clone());
+        tokio::task::spawn_blocking(move || raw_produce(&at, &topic, &all).and_then(|()| raw_consume(&at, &topic)))
+            .await??;
+        quell(brokers, folder, &format!("log{round}"), &bodies).await?;
+    }
+    Ok(())
+}
 
-    let Opened { appender, mut main, reader, .. } = open(brokers, "log", &folder.join("log")).await?;
+async fn quell(brokers: &str, folder: &Path, name: &str, bodies: &[Bytes]) -> anyhow::Result<()> {
+    let Opened { appender, mut main, reader, .. } = open(brokers, name, &folder.join(name)).await?;
     let follower = tokio::spawn(async move {
         let mut seen = 0;
         while seen < RECORDS {
@@ -164,7 +173,7 @@ async fn measure(brokers: &str, folder: &Path) -> anyhow::Result<()> {
         }
     });
     // The engine's side of a node follows while it appends.
-    append(&appender, &bodies).await?;
+    append(&appender, bodies).await?;
     follower.await?;
     let (begun, used) = (Instant::now(), cpu());
     let (mut from, mut seen) = (Position(1), 0);

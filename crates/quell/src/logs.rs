@@ -3,6 +3,7 @@
 //! Absent on purpose: what is put there; everything after the opening knows a log by its contract only.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(crate) struct Log {
     pub(crate) place: String,
     /// How long an append may take before a sender is told to come again.
     pub(crate) patience: Option<Duration>,
+    /// This node's place among those of a shared log.
+    pub(crate) duty: Option<kafka::Duty>,
     spooled: Option<kafka::Appender<Input>>,
 }
 
@@ -55,7 +58,9 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageB
             ..kafka::Options::at(address.parse()?)
         };
         let place = format!("the log on {}", options.address);
-        let opened = KafkaLog::open(&config.data_dir.join("spool"), options, clock, outage).await?;
+        let spool = config.data_dir.join("spool");
+        let duty = stand_by(&spool, &options, &clock, outage).await?;
+        let opened = KafkaLog::open(&spool, options, clock, outage).await?;
         let kafka::Opened { appender, main, commands, reader, last } = opened;
         return Ok(Log {
             spooled: Some(appender.clone()),
@@ -66,6 +71,7 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageB
             last,
             place,
             patience: Some(2 * ACK + Duration::from_secs(1)),
+            duty: Some(duty),
         });
     }
     let options = embedded::Options {
@@ -84,7 +90,40 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageB
         last,
         place: format!("the log in {}", config.data_dir.display()),
         patience: None,
+        duty: None,
     })
+}
+
+/// Waits until it is this node's turn to decide. What an earlier run left in the spool goes onto Kafka before that.
+async fn stand_by(
+    spool: &Path,
+    options: &kafka::Options,
+    clock: &Arc<dyn Clock>,
+    outage: OutageBody,
+) -> anyhow::Result<kafka::Duty> {
+    let duty = KafkaLog::duty(options).await?;
+    let mut turn = duty.turn();
+    let mut told = false;
+    loop {
+        let now = *turn.borrow_and_update();
+        match now {
+            kafka::Turn::Mine => return Ok(duty),
+            kafka::Turn::Others if !std::mem::replace(&mut told, true) => {
+                tracing::info!("another node decides; standing by for it to end");
+                let left = KafkaLog::open::<Input>(spool, options.clone(), Arc::clone(clock), outage).await?;
+                left.appender.close().await;
+            }
+            kafka::Turn::Others | kafka::Turn::Unknown => turn.changed().await?,
+        }
+    }
+}
+
+/// Returns when another node has been given the turn; never where there are no others.
+pub(crate) async fn superseded(duty: Option<&kafka::Duty>) {
+    let Some(duty) = duty else { return std::future::pending().await };
+    if duty.turn().wait_for(|turn| *turn == kafka::Turn::Others).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// The address of a log as the command line or the config says it.

@@ -14,6 +14,7 @@ use quell_domain::{Digest, Input, Shard};
 use quell_engine::Artefact;
 use quell_formats::config::{Config, Destination, Secret};
 use quell_formats::record;
+use quell_log::kafka::Duty;
 use quell_log::{Clock, Stream};
 use quell_notify::{EgressPolicy, Sink};
 use quell_store::{SqliteStore, Store};
@@ -125,14 +126,14 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let compiled = settings::compile(&files)?;
     let sinks = sinks(&config)?;
     let policy = Arc::new(egress(&config)?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // A node that stands by does not listen, so that its senders turn to the one that decides.
+    let log = logs::open(&config, Arc::clone(&clock), outage).await?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
-
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let log = logs::open(&config, Arc::clone(&clock), outage).await?;
     let log_gauges = LogGauges::new(&log)?;
-    let Log { appender, main, commands, reader, last, place, patience, .. } = log;
+    let Log { appender, main, commands, reader, last, place, patience, duty, .. } = log;
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir.join("store.db")).await?);
     let published = Arc::new(Published::new(appender.state()));
     let registry = Registry::new();
@@ -205,7 +206,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     // The loop goes on until the doors are closed, so that what was accepted is decided.
     let (last_call, closed) = watch::channel(false);
     let engine = tokio::spawn(shell::run(desk, Arc::clone(&door), clock, main, commands, closed));
-    let done = tokio::spawn(supervise(engine, http, door, last_call));
+    let done = tokio::spawn(supervise(engine, http, door, duty, last_call));
     let served = Served { address, stop, done };
     tokio::spawn(async move {
         until(stopping).await;
@@ -219,9 +220,12 @@ async fn supervise(
     mut engine: tokio::task::JoinHandle<anyhow::Result<()>>,
     mut http: tokio::task::JoinHandle<std::io::Result<()>>,
     door: Arc<Door>,
+    duty: Option<Duty>,
     last_call: watch::Sender<bool>,
 ) -> anyhow::Result<()> {
     tokio::select! {
+        // What it has in hand is the other's to decide now.
+        () = logs::superseded(duty.as_ref()) => bail!("another node decides now; start again to stand by"),
         decided = &mut engine => {
             decided??;
             bail!("the engine's loop ended by itself");

@@ -142,6 +142,59 @@ async fn while_kafka_is_away_alerts_are_spooled_and_nothing_is_lost() -> anyhow:
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_node_stands_by_and_takes_over() -> anyhow::Result<()> {
+    let (_turn, brokers) = broker().await;
+    let folder = fresh_folder("kafka-standby")?;
+    let log = || Some(brokers.address("standby"));
+    let [one, two] = [folder.join("one"), folder.join("two")];
+    for node in [&one, &two] {
+        std::fs::create_dir_all(node)?;
+    }
+    let mut first = start(&one, log()).await?;
+    first.post("/api/v2/alerts", alerts(1..=30)).await?.error_for_status()?;
+    until("decided", async || is_done(&first).await).await?;
+    let before = decided(&first).await?;
+    let second = tokio::spawn({
+        let (two, log) = (two.clone(), log());
+        async move { start(&two, log).await }
+    });
+    until("standing by", async || {
+        Ok(std::fs::read_to_string(two.join("quell.log")).is_ok_and(|said| said.contains("standing by")))
+    })
+    .await?;
+    // It waits for as long as the first one is there.
+    first.post("/api/v2/alerts", alerts(31..=40)).await?.error_for_status()?;
+    until("decided", async || is_done(&first).await).await?;
+    ensure!(!second.is_finished(), "two nodes decide at once");
+    first.kill().await?;
+    let begun = Instant::now();
+    let second = second.await??;
+    let took = begun.elapsed();
+    until("decided", async || is_done(&second).await).await?;
+    ensure!(took < Duration::from_secs(15), "it took over after {took:?}");
+    // It had no store in common with the first one: the log alone makes the same incidents.
+    let after = decided(&second).await?;
+    ensure!(numbers(&second.list("/api/v1/alerts?state=all").await?) == (1..=40).collect::<Vec<u64>>());
+    for incident in &before {
+        let same = after.iter().find(|other| other["id"] == incident["id"]).context("an incident is gone")?;
+        ensure!(same["opened_at"] == incident["opened_at"] && same["receipt"] == incident["receipt"], "{same}");
+    }
+    // The first one comes back, and stands by.
+    let third = tokio::spawn({
+        let (one, log) = (one.clone(), log());
+        async move { start(&one, log).await }
+    });
+    until("standing by", async || {
+        Ok(std::fs::read_to_string(one.join("quell.log")).is_ok_and(|said| said.contains("standing by")))
+    })
+    .await?;
+    ensure!(!third.is_finished(), "two nodes decide at once");
+    third.abort();
+    println!("took over after {took:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_is_none_is_refused_with_a_word() -> anyhow::Result<()> {
     let folder = fresh_folder("kafka-address")?;
     let refused = serve(&[], &folder.join("data")).args(["--log", "amqp://x"]).output().await?;

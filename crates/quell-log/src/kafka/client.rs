@@ -103,6 +103,8 @@ pub(super) fn consumer(brokers: &str, prefix: &str, max_bytes: usize) -> ClientC
         .set("isolation.level", "read_uncommitted")
         .set("fetch.wait.max.ms", "100")
         .set("fetch.error.backoff.ms", "100")
+        // By default a full queue stops the fetching for a second, and then it is empty for most of it.
+        .set("fetch.queue.backoff.ms", "20")
         .set("fetch.message.max.bytes", fetch.to_string())
         .set("fetch.max.bytes", (fetch * 2).to_string())
         .set("receive.message.max.bytes", (fetch * 2 + 65_536).to_string())

@@ -50,6 +50,7 @@ pub(super) struct Cursor {
     /// The records from `known` to `next`.
     seen: Seen,
     known: i64,
+    end: i64,
 }
 
 /// A record as it lies there.
@@ -104,12 +105,19 @@ impl Cursor {
             floor: Timestamp::MIN,
             seen: Seen::default(),
             known: 0,
+            end: 0,
         })
     }
 
-    pub(super) fn bounds(&self) -> KafkaResult<Bounds> {
+    pub(super) fn bounds(&mut self) -> KafkaResult<Bounds> {
         let (low, high) = self.consumer.fetch_watermarks(&self.topic, PARTITION, ANSWER)?;
+        self.end = high;
         Ok(Bounds { low, high })
+    }
+
+    /// The offset after the last one when that was last asked; there may be more by now.
+    pub(super) fn end(&self) -> i64 {
+        self.end
     }
 
     pub(super) fn next(&self) -> i64 {

@@ -17,7 +17,7 @@ use super::own::Own;
 use super::spool::{OpenSpool, Progress, Spool, Spooled};
 use super::{Options, topics};
 use crate::contract::{Record, Stream};
-use crate::embedded;
+use crate::embedded::{self, OutageBody};
 
 /// Records that are on their way at once.
 const BATCH: usize = 256;
@@ -34,15 +34,22 @@ pub(super) struct Drain<T> {
     progress: Progress,
     options: Options,
     own: Arc<Own<T>>,
+    outage: OutageBody,
     closing: watch::Receiver<bool>,
     producer: Option<Lingering<ThreadedProducer<Context>>>,
 }
 
 impl<T: Send + 'static> Drain<T> {
-    pub(super) fn new(open: OpenSpool, options: Options, own: Arc<Own<T>>, closing: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        open: OpenSpool,
+        options: Options,
+        own: Arc<Own<T>>,
+        outage: OutageBody,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
         let OpenSpool { spool, tails, reader, last, progress } = open;
         let newest = last.max(progress.drained);
-        let mut drain = Drain { spool, tails, reader, newest, progress, options, own, closing, producer: None };
+        let mut drain = Drain { spool, tails, reader, newest, progress, options, own, outage, closing, producer: None };
         drain.look();
         if drain.newest > drain.progress.drained {
             drop(drain.spool.begin());
@@ -151,8 +158,10 @@ impl<T: Send + 'static> Drain<T> {
         let topic = topics::name(&address.prefix, Stream::Main);
         let mut landing = Vec::with_capacity(records.len());
         for record in records {
-            let Spooled { kind, origin, at, since, body } = Spooled::of(record, self.progress);
-            let envelope = Envelope { kind, at, origin, mark: self.own.mark(), since: Some(since) };
+            let mark = self.own.mark();
+            let spooled = Spooled::of(record, self.progress, mark.floor, self.outage);
+            let Some(Spooled { kind, origin, at, since, body }) = spooled else { continue };
+            let envelope = Envelope { kind, at, origin, mark, since: Some(since) };
             landing.push(send(producer, &topic, &envelope, &body)?);
         }
         for landed in landing {

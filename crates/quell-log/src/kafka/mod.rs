@@ -22,6 +22,7 @@ mod appender;
 mod client;
 mod cursor;
 mod drain;
+mod duty;
 mod envelope;
 mod own;
 mod reader;
@@ -41,6 +42,7 @@ use tokio::sync::watch;
 
 pub use address::{Address, BadAddress};
 pub use appender::Appender;
+pub use duty::{Duty, Turn};
 pub use reader::Reader;
 pub use tail::Tail;
 
@@ -186,6 +188,16 @@ fn at_the_end(options: &Options, stream: Stream) -> Result<(Cursor, Mark), Kafka
 }
 
 impl KafkaLog {
+    /// Asks for a turn at deciding, among all nodes of this log. Its topics must be there.
+    ///
+    /// # Errors
+    /// [`OpenError`], when the topics cannot be had or the settings are refused.
+    pub async fn duty(options: &Options) -> Result<Duty, OpenError> {
+        topics::prepare(options).await?;
+        let asked = options.clone();
+        client::aside(move || Duty::join(&asked)).await.map_err(|source| OpenError::Client { source })
+    }
+
     /// Opens the log, whose spool lies in `dir`: makes missing topics, checks those that are there, and puts onto Kafka
     /// what an earlier run left in the spool.
     ///
@@ -205,7 +217,7 @@ impl KafkaLog {
         });
         let ([(main, main_mark), (commands, commands_mark)], reader, producer) =
             made.await.map_err(|source| OpenError::Client { source })?;
-        let open = Spool::open(dir, &options, Arc::clone(&clock), outage, main_mark.through).await?;
+        let open = Spool::open(dir, &options, Arc::clone(&clock), main_mark.through).await?;
         let node = draw();
         let own = [main_mark, commands_mark].map(|mark| Arc::new(Own::new(node, mark)));
         let closed = Arc::new(AtomicBool::new(false));
@@ -214,7 +226,7 @@ impl KafkaLog {
         let commands = Tail::start(commands, room(), Arc::clone(&own[1]), Arc::clone(&closed));
         let (closing, stop) = watch::channel(false);
         let spool = Arc::clone(&open.spool);
-        let drain = Drain::new(open, options.clone(), Arc::clone(&own[0]), stop);
+        let drain = Drain::new(open, options.clone(), Arc::clone(&own[0]), outage, stop);
         let mut state = spool.state();
         let drain = Mutex::new(Some(tokio::spawn(drain.run())));
         let room = Arc::new(Room::new(options.waiting_records, options.waiting_bytes, options.waiting_commands));

@@ -62,7 +62,9 @@ impl<T: Send + 'static> Read<T> for Reader {
 
 fn read<T>(cursor: &mut Cursor, stream: Stream, from: Position, limit: usize) -> Result<Vec<Record<T>>, ReadError> {
     let away = |error| ReadError::Unavailable(Box::new(error));
-    let high = cursor.bounds().map_err(away)?.high;
+    let ahead = offset(from).saturating_add(i64::try_from(limit).unwrap_or(i64::MAX));
+    // Far from the end there is no need to ask where it is.
+    let high = if cursor.end() >= ahead { cursor.end() } else { cursor.bounds().map_err(away)?.high };
     let (mut records, mut bytes) = (Vec::new(), 0);
     if offset(from) >= high || limit == 0 {
         return Ok(records);

@@ -89,7 +89,6 @@ impl Spool {
         dir: &Path,
         options: &Options,
         clock: Arc<dyn Clock>,
-        outage: OutageBody,
         through: Position,
     ) -> Result<OpenSpool, OpenError> {
         let limits = embedded::Options {
@@ -98,7 +97,7 @@ impl Spool {
             waiting_commands: ENTERING,
             max_pages: Some(u32::try_from(options.spool_bytes / 4096).unwrap_or(u32::MAX).max(256)),
         };
-        let opened = EmbeddedLog::open::<()>(dir, limits, clock, outage).await.map_err(OpenError::Spool)?;
+        let opened = EmbeddedLog::open::<()>(dir, limits, clock, silence).await.map_err(OpenError::Spool)?;
         let embedded::Opened { appender, main, commands, reader, last } = opened;
         let kept = reader.read_one::<()>(Stream::Commands, last[1]).await.map_err(OpenError::SpoolRead)?;
         let fresh = Progress { id: super::draw(), drained: Position::START, through };
@@ -219,6 +218,12 @@ impl Spool {
     }
 }
 
+/// The spool's own record of a time in which this node was silent. Whether nothing could be received meanwhile, Kafka's
+/// stream says: another node may have been there.
+fn silence(from: Timestamp, to: Timestamp) -> Vec<u8> {
+    [from, to].iter().flat_map(|at| at.micros().to_le_bytes()).collect()
+}
+
 /// Passes on how the disk is.
 async fn follow_disk(spool: Weak<Spool>, mut disk: watch::Receiver<LogState>) {
     while disk.changed().await.is_ok() {
@@ -238,30 +243,29 @@ impl Spooled {
         bytes.into()
     }
 
-    /// A record as the spool gives it back.
-    pub(super) fn of(record: &Record<()>, progress: Progress) -> Spooled {
-        let kind = record.kind;
-        let body = &record.body;
-        match kind {
-            RecordKind::Alerts(_) if body.len() >= HEAD => {
-                let word = |at: usize| body[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
-                Spooled {
-                    kind,
-                    origin: Origin { node: word(0), sequence: word(8) },
-                    since: Position(word(16)),
-                    at: Timestamp::from_micros(word(24).cast_signed()),
-                    body: body.slice(HEAD..),
-                }
-            }
-            // The embedded log's own record of an outage.
-            _ => Spooled {
+    /// A record as the spool gives it back; `floor` is the latest instant known of Kafka's stream. None for a silence of
+    /// this node in which another one went on.
+    pub(super) fn of(record: &Record<()>, progress: Progress, floor: Timestamp, outage: OutageBody) -> Option<Spooled> {
+        let (kind, body) = (record.kind, &record.body);
+        let word = |at: usize| body.get(at..at + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_le_bytes);
+        if kind != RecordKind::Outage {
+            return Some(Spooled {
                 kind,
-                origin: Origin { node: progress.id, sequence: record.stamp.position.0 },
-                since: progress.through,
-                at: record.stamp.received_at,
-                body: body.clone(),
-            },
+                origin: Origin { node: word(0), sequence: word(8) },
+                since: Position(word(16)),
+                at: Timestamp::from_micros(word(24).cast_signed()),
+                body: body.slice(HEAD.min(body.len())..),
+            });
         }
+        let [from, to] = [0, 8].map(|at| Timestamp::from_micros(word(at).cast_signed()));
+        let from = from.max(floor);
+        (from <= to).then(|| Spooled {
+            kind,
+            origin: Origin { node: progress.id, sequence: record.stamp.position.0 },
+            since: progress.through,
+            at: record.stamp.received_at,
+            body: outage(from, to).into(),
+        })
     }
 }
 
