@@ -99,7 +99,7 @@ fn raw_produce(brokers: &str, topic: &str, bodies: &[Bytes]) -> anyhow::Result<(
 fn raw_consume(brokers: &str, topic: &str) -> anyhow::Result<()> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("group.id", "raw").set("enable.auto.commit", "false");
-    config.set("check.crcs", "true").set("fetch.message.max.bytes", "16777216");
+    config.set("check.crcs", "true").set("fetch.message.max.bytes", "16777216").set("fetch.queue.backoff.ms", "20");
     let consumer: BaseConsumer = config.create()?;
     let mut all = TopicPartitionList::new();
     all.add_partition_offset(topic, 0, Offset::Beginning)?;

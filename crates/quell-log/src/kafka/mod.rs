@@ -193,7 +193,7 @@ impl KafkaLog {
     /// # Errors
     /// [`OpenError`], when the topics cannot be had or the settings are refused.
     pub async fn duty(options: &Options) -> Result<Duty, OpenError> {
-        topics::prepare(options).await?;
+        topics::look_after(options).await?;
         let asked = options.clone();
         client::aside(move || Duty::join(&asked)).await.map_err(|source| OpenError::Client { source })
     }

@@ -45,6 +45,19 @@ struct Found {
 
 /// Makes what is missing and checks what is there.
 pub(super) async fn prepare(options: &Options) -> Result<(), OpenError> {
+    let few = look_after(options).await?;
+    for (topic, replicas) in few {
+        tracing::warn!(
+            topic,
+            replicas,
+            "each record lies on fewer than {REPLICAS} brokers: what is acknowledged can be lost with them"
+        );
+    }
+    Ok(())
+}
+
+/// The same; gives the topics whose records lie on too few brokers.
+pub(super) async fn look_after(options: &Options) -> Result<Vec<(String, usize)>, OpenError> {
     let until = Instant::now() + options.patience;
     let brokers = options.address.brokers.clone();
     let admin = client::aside({
@@ -56,21 +69,17 @@ pub(super) async fn prepare(options: &Options) -> Result<(), OpenError> {
     let away = |source| OpenError::Away { brokers: brokers.clone(), source };
     let count = again(until, || Box::pin(look(&admin, None, |found| found.brokers().len()))).await.map_err(away)?;
     let names = [Stream::Main, Stream::Commands].map(|stream| name(&options.address.prefix, stream));
-    let mut faults = Vec::new();
+    let (mut faults, mut few) = (Vec::new(), Vec::new());
     for topic in &names {
         let replicas = count.clamp(1, REPLICAS);
         let found = again(until, || Box::pin(find_or_make(&admin, topic, replicas, options)));
         let found = found.await.map_err(|source| OpenError::Topic { topic: topic.clone(), source })?;
         if found.replicas < REPLICAS {
-            tracing::warn!(
-                topic,
-                replicas = found.replicas,
-                "each record lies on fewer than {REPLICAS} brokers: what is acknowledged can be lost with them"
-            );
+            few.push((topic.clone(), found.replicas));
         }
         faults.extend(unfit(&found, options).into_iter().map(|fault| format!("{topic}: {fault}")));
     }
-    if faults.is_empty() { Ok(()) } else { Err(OpenError::Unfit { faults }) }
+    if faults.is_empty() { Ok(few) } else { Err(OpenError::Unfit { faults }) }
 }
 
 /// Asks until there is an answer, or the time is over; then the last refusal.
