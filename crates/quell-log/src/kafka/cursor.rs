@@ -29,6 +29,8 @@ use crate::contract::{Stamp, Stream};
 const WINDOW: i64 = 64;
 /// How long a broker may take to give the next record of those that are there.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long one question may take.
+const ASK: Duration = Duration::from_secs(2);
 /// Between two tries to seek while the fetching begins.
 const SETTLE: Duration = Duration::from_millis(5);
 /// Stretches of seen records that are kept; of more all are forgotten, and looked up again if one is asked for.
@@ -110,9 +112,18 @@ impl Cursor {
     }
 
     pub(super) fn bounds(&mut self) -> KafkaResult<Bounds> {
-        let (low, high) = self.consumer.fetch_watermarks(&self.topic, PARTITION, ANSWER)?;
-        self.end = high;
-        Ok(Bounds { low, high })
+        let until = Instant::now() + ANSWER;
+        loop {
+            // Asked anew after a while: a question to a broker that has just been away may never be answered.
+            match self.consumer.fetch_watermarks(&self.topic, PARTITION, ASK) {
+                Ok((low, high)) => {
+                    self.end = high;
+                    return Ok(Bounds { low, high });
+                }
+                Err(error) if Instant::now() >= until => return Err(error),
+                Err(_) => {}
+            }
+        }
     }
 
     /// The offset after the last one when that was last asked; there may be more by now.
