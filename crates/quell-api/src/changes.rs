@@ -41,7 +41,7 @@ pub(crate) async fn pagerduty_change(State(app): State<Arc<App>>, request: Reque
     }
 }
 
-async fn accept(app: &App, bytes: Bytes, changes: Changes) -> Result<ReceiptId, Problem> {
+async fn accept(app: &App, bytes: Bytes, changes: Changes) -> Result<Option<ReceiptId>, Problem> {
     let accepted = app.api.intake.changes(Source::PagerDutyChange, bytes, changes);
     match tokio::time::timeout(app.api.limits.append_patience, accepted).await {
         Ok(accepted) => Ok(accepted?),

@@ -46,7 +46,7 @@ pub(crate) async fn alertmanager_webhook(State(app): State<Arc<App>>, request: R
             with_receipt(receipt, problem)
         }
         Ok(Taken { receipt, faults, .. }) => {
-            let body = json!({"status": "ok", "receipt": receipt.to_string(), "rejected": faults.len()});
+            let body = json!({"status": "ok", "receipt": receipt.map(|id| id.to_string()), "rejected": faults.len()});
             with_receipt(receipt, Json(body))
         }
     }
@@ -98,7 +98,7 @@ pub(crate) fn refuse(problem: &Problem) -> Response {
 
 /// A request that is durable, and what of it was not understood.
 struct Taken {
-    receipt: ReceiptId,
+    receipt: Option<ReceiptId>,
     understood: usize,
     faults: Vec<String>,
 }
@@ -128,7 +128,7 @@ async fn decode(bytes: Bytes, decoder: fn(&[u8]) -> Batch) -> Result<Batch, Prob
 }
 
 /// Durable, or refused in time. When the log does not answer in time the outcome is unknown; a repeat does no harm.
-async fn accept(app: &App, source: Source, bytes: Bytes, batch: Batch) -> Result<ReceiptId, Problem> {
+async fn accept(app: &App, source: Source, bytes: Bytes, batch: Batch) -> Result<Option<ReceiptId>, Problem> {
     let accepted = app.api.intake.accept(source, bytes, batch);
     match tokio::time::timeout(app.api.limits.append_patience, accepted).await {
         Ok(accepted) => Ok(accepted?),
@@ -141,9 +141,10 @@ pub(crate) fn no_answer(who: &str, patience: Duration) -> Problem {
     Problem::unavailable("no_answer", format!("{who} did not answer within {patience:?}; send it again"), 1)
 }
 
-pub(crate) fn with_receipt(receipt: ReceiptId, answer: impl IntoResponse) -> Response {
+/// An answer that names its receipt, if there is one yet.
+pub(crate) fn with_receipt(receipt: Option<ReceiptId>, answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
-    if let Ok(value) = HeaderValue::try_from(receipt.to_string()) {
+    if let Some(Ok(value)) = receipt.map(|id| HeaderValue::try_from(id.to_string())) {
         response.headers_mut().insert(RECEIPT, value);
     }
     response

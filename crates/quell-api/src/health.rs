@@ -16,13 +16,13 @@ pub(crate) async fn live() -> &'static str {
     "OK"
 }
 
-/// `GET /readyz`, `GET /-/ready`: a record can be accepted durably now, with what is amiss all the same; else 503 with
-/// what is in the way; one a line.
+/// `GET /readyz`, `GET /-/ready`: a record can be accepted durably now, with what is worse than it should be, one a line;
+/// else 503 with what is in the way.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let health = app.api.live.health();
     if health.not_ready.is_empty() {
-        let lines = std::iter::once("OK".to_owned()).chain(health.degraded);
-        return lines.collect::<Vec<_>>().join("\n").into_response();
+        let degraded = health.degraded.iter().map(|what| format!("degraded: {what}"));
+        return std::iter::once("OK".to_owned()).chain(degraded).collect::<Vec<_>>().join("\n").into_response();
     }
     let problem = Problem::unavailable("not_ready", "not ready", 2);
     problem.answer_with(health.not_ready.join("\n"))

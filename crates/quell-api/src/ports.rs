@@ -14,11 +14,17 @@ use tokio::sync::broadcast;
 
 /// The way onto the log.
 pub trait Intake: Send + Sync + 'static {
-    /// Makes a request durable. Returns only when it cannot be lost any more.
-    fn accept(&self, source: Source, body: Bytes, batch: Batch) -> BoxFuture<'_, Result<ReceiptId, Refusal>>;
+    /// Makes a request durable. Returns only when it cannot be lost any more. There is no receipt while the log is away
+    /// and the request lies in the spool of this node, because it has no place on the log yet.
+    fn accept(&self, source: Source, body: Bytes, batch: Batch) -> BoxFuture<'_, Result<Option<ReceiptId>, Refusal>>;
 
     /// Makes a request that tells of changes durable, as [`Intake::accept`] does one of alerts.
-    fn changes(&self, source: Source, body: Bytes, changes: Changes) -> BoxFuture<'_, Result<ReceiptId, Refusal>>;
+    fn changes(
+        &self,
+        source: Source,
+        body: Bytes,
+        changes: Changes,
+    ) -> BoxFuture<'_, Result<Option<ReceiptId>, Refusal>>;
 
     /// Makes a command durable, and waits up to `patience` for what became of it.
     fn command(&self, command: Command, patience: Duration) -> BoxFuture<'_, Result<Commanded, Refusal>>;
@@ -85,8 +91,8 @@ pub enum Refusal {
     /// Shutting down.
     #[error("shutting down")]
     Closing,
-    /// The store is away.
-    #[error("the store is unavailable")]
+    /// The store or the log is away.
+    #[error("the store or the log is unavailable")]
     Unavailable,
 }
 

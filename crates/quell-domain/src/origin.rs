@@ -1,53 +1,55 @@
 //! Where a record on a shared log comes from, so that one that was put there twice is recognised.
 //!
 //! A node that never heard whether its record landed puts it there again under the same number. Absent on purpose: how
-//! records travel, and what is done with a record that was seen before (the shell passes over it).
+//! records travel, and from where on somebody looks.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Which of whose records this is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Origin {
-    /// One run of one node on one stream: drawn anew at each of its starts.
+    /// One run of one node: drawn anew at each of its starts.
     pub node: u64,
-    /// The record's number among those of that run for one shard, counted from 1.
+    /// The record's number among those of that run, counted from 1.
     pub sequence: u64,
 }
 
-/// Numbers below the greatest that may be remembered as not seen yet. Records in flight together are fewer by far.
-pub const GAPS: usize = 4096;
-
-/// Which records of one run of a node were seen.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Which records were seen, exactly: for each run the stretches of numbers, of which an orderly run has one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Seen {
-    /// The run.
-    pub node: u64,
-    /// The greatest number seen.
-    pub greatest: u64,
-    /// Smaller numbers not seen yet, at most [`GAPS`]; of more the smallest count as seen.
-    pub missing: BTreeSet<u64>,
+    /// The last number of each stretch, by run and first number.
+    stretches: BTreeMap<(u64, u64), u64>,
 }
 
 impl Seen {
-    /// Nothing of a run.
-    #[must_use]
-    pub const fn nothing(node: u64) -> Self {
-        Seen { node, greatest: 0, missing: BTreeSet::new() }
+    /// Notes a record; true when it was not seen before.
+    pub fn note(&mut self, origin: Origin) -> bool {
+        let Origin { node, sequence } = origin;
+        let mut first = sequence;
+        if let Some((&(run, start), &last)) = self.stretches.range(..=(node, sequence)).next_back()
+            && run == node
+            && sequence <= last.saturating_add(1)
+        {
+            if sequence <= last {
+                return false;
+            }
+            first = start;
+        }
+        // What lies right behind it belongs to the same stretch now.
+        let behind = sequence.checked_add(1).and_then(|next| self.stretches.remove(&(node, next)));
+        self.stretches.insert((node, first), behind.unwrap_or(sequence));
+        true
     }
 
-    /// Notes a record; true when it was not seen before.
-    pub fn note(&mut self, sequence: u64) -> bool {
-        if sequence <= self.greatest {
-            return self.missing.remove(&sequence);
-        }
-        let gap = self.greatest + 1..sequence;
-        let kept = sequence.saturating_sub(GAPS as u64).max(gap.start);
-        self.missing.extend(kept..gap.end);
-        while self.missing.len() > GAPS {
-            self.missing.pop_first();
-        }
-        self.greatest = sequence;
-        true
+    /// How many stretches are kept: what this costs, and what its holder limits.
+    #[must_use]
+    pub fn stretches(&self) -> usize {
+        self.stretches.len()
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.stretches.clear();
     }
 }
 
@@ -55,24 +57,29 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn check(sequences: &[u64], new: &[bool]) {
-        let mut seen = Seen::nothing(1);
-        let found: Vec<bool> = sequences.iter().map(|sequence| seen.note(*sequence)).collect();
-        assert_eq!(found, new, "{sequences:?}");
+    fn check(sequences: &[u64], new: &[bool], stretches: usize) {
+        let mut seen = Seen::default();
+        let found: Vec<bool> = sequences.iter().map(|&sequence| seen.note(Origin { node: 1, sequence })).collect();
+        assert_eq!((found.as_slice(), seen.stretches()), (new, stretches), "{sequences:?}");
     }
 
     #[test]
     fn each_record_is_new_once() {
-        check(&[1, 2, 2, 3, 1], &[true, true, false, true, false]);
-        check(&[1, 4, 3, 2, 3, 5], &[true, true, true, true, false, true]);
+        check(&[1, 2, 2, 3, 1], &[true, true, false, true, false], 1);
+        check(&[1, 4, 3, 2, 3, 5], &[true, true, true, true, false, true], 1);
+        check(&[10_000_000, 7, 7, 10_000_000, 8], &[true, true, false, false, true], 2);
+        check(&[u64::MAX, u64::MAX, 0], &[true, false, true], 2);
     }
 
     #[test]
-    fn gaps_are_bounded() {
-        let mut seen = Seen::nothing(1);
-        assert!(seen.note(10_000_000));
-        assert_eq!(seen.missing.len(), GAPS);
-        assert!(seen.note(9_999_999), "the greatest gaps are kept");
-        assert!(!seen.note(1), "the smallest count as seen");
+    fn runs_do_not_touch_each_other() {
+        let mut seen = Seen::default();
+        for node in [2, 1, 3] {
+            assert!(seen.note(Origin { node, sequence: 5 }) && !seen.note(Origin { node, sequence: 5 }));
+        }
+        assert!(seen.note(Origin { node: 2, sequence: 6 }) && seen.note(Origin { node: 2, sequence: 4 }));
+        assert_eq!(seen.stretches(), 3);
+        seen.clear();
+        assert!(seen.note(Origin { node: 2, sequence: 5 }));
     }
 }

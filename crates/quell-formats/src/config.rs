@@ -21,6 +21,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The database that the store lies in instead.
     pub store: Option<Database>,
+    /// The Kafka that the log lies on instead: `kafka://HOST:PORT[,HOST:PORT][/PREFIX]`.
+    pub log: Option<String>,
     /// Rules to be used instead of the shipped ones.
     pub rules_dir: Option<PathBuf>,
     /// Pipelines to be used instead of the shipped ones.
@@ -70,6 +72,8 @@ pub struct Intake {
     pub decoded_bytes: usize,
     /// Bytes of a topology, as sent and unpacked.
     pub topology_bytes: usize,
+    /// Bytes that this node keeps while the log is away.
+    pub spool_bytes: u64,
 }
 
 /// A webhook that is told of incidents.
@@ -122,6 +126,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 9096)),
             data_dir: PathBuf::from("./quell-data"),
             store: None,
+            log: None,
             rules_dir: None,
             pipelines_dir: None,
             retention: Retention { age: 7 * DAY, bytes: 10 << 30 },
@@ -131,6 +136,7 @@ impl Default for Config {
                 body_bytes: 5 << 20,
                 decoded_bytes: 16 << 20,
                 topology_bytes: 64 << 20,
+                spool_bytes: 1 << 30,
             },
             sinks: Vec::new(),
             egress: Vec::new(),
@@ -176,6 +182,7 @@ fn read(top: &Node<'_>, config: &mut Config) {
         listen,
         data_dir,
         store,
+        log,
         rules_dir,
         pipelines_dir,
         retention,
@@ -199,12 +206,13 @@ fn read(top: &Node<'_>, config: &mut Config) {
     *rules_dir = path("rules_dir");
     *pipelines_dir = path("pipelines_dir");
     *store = fields.get("store").as_ref().and_then(database::read);
+    *log = checked(fields.get("log"), |text| text.starts_with("kafka://"), "kafka://HOST:PORT[,HOST:PORT][/PREFIX]");
     section(&mut fields, "retention", |section| {
         set(&mut retention.age, section.get("age").and_then(|node| node.duration()));
         set(&mut retention.bytes, section.get("bytes").and_then(|node| tree::bytes(&node)));
     });
     section(&mut fields, "intake", |section| {
-        let Intake { waiting_records, waiting_bytes, body_bytes, decoded_bytes, topology_bytes } = intake;
+        let Intake { waiting_records, waiting_bytes, body_bytes, decoded_bytes, topology_bytes, spool_bytes } = intake;
         let records = section.get("waiting_records").and_then(|node| node.count(1));
         set(waiting_records, records.and_then(|count| usize::try_from(count).ok()));
         for (name, place) in [
@@ -216,6 +224,7 @@ fn read(top: &Node<'_>, config: &mut Config) {
             let bytes = section.get(name).and_then(|node| tree::bytes(&node));
             set(place, bytes.and_then(|bytes| usize::try_from(bytes).ok()));
         }
+        set(spool_bytes, section.get("spool_bytes").and_then(|node| tree::bytes(&node)));
     });
     section(&mut fields, "history", |section| {
         set(history_age, section.get("age").and_then(|node| node.duration()));

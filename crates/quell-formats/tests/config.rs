@@ -23,10 +23,11 @@ fn everything_can_be_said() {
 listen: '[::1]:0'
 data_dir: /var/lib/quell
 store: {url: 'postgres://quell@db.example.net:5432/quell?sslmode=verify-full', password_file: /etc/quell/db}
+log: 'kafka://a:9092,b:9092/alerts'
 rules_dir: rules
 pipelines_dir: pipelines
 retention: {age: 1d12h, bytes: 512MiB}
-intake: {waiting_records: 10, waiting_bytes: 1MiB, body_bytes: 1000, decoded_bytes: 2KiB, topology_bytes: 1GiB}
+intake: {waiting_records: 10, waiting_bytes: 1MiB, body_bytes: 1000, decoded_bytes: 2KiB, topology_bytes: 1GiB, spool_bytes: 3GiB}
 sinks:
   - {name: chat, url: https://hooks.example.net/a?b=c, secret_file: /etc/quell/chat}
   - {name: pager, url: 'http://127.0.0.1:9000/', secret_env: PAGER_SECRET}
@@ -39,10 +40,11 @@ learning: {enabled: false, every: 5m}
     assert_eq!(config.retention.age, Duration::from_secs(36 * 3600));
     assert_eq!(config.retention.bytes, 512 << 20);
     assert_eq!((config.intake.waiting_records, config.intake.decoded_bytes), (10, 2048));
-    assert_eq!(config.intake.topology_bytes, 1 << 30);
     let password = Some(Secret::File("/etc/quell/db".into()));
     let url = "postgres://quell@db.example.net:5432/quell?sslmode=verify-full".to_owned();
     assert_eq!(config.store, Some(Database { url, password }));
+    assert_eq!((config.intake.topology_bytes, config.intake.spool_bytes), (1 << 30, 3 << 30));
+    assert_eq!(config.log.as_deref(), Some("kafka://a:9092,b:9092/alerts"));
     assert_eq!(config.sinks[0].secret, Secret::File("/etc/quell/chat".into()));
     assert_eq!(config.sinks[1].secret, Secret::Env("PAGER_SECRET".into()));
     assert_eq!(config.egress[0], Destination::Host { name: "hooks.example.net".into(), port: 443 });
@@ -56,6 +58,7 @@ fn all_mistakes_at_once() {
     let text = "
 listen: 0.0.0.0:9096
 port: 1
+log: amqp://x
 retention: {age: 7}
 intake: {waiting_records: 0, speed: fast}
 sinks:
@@ -77,10 +80,11 @@ store: {url: 'postgres://quell:secret@db/quell', password_env: A, password_file:
              a password: name its file in `store.password_file` or its environment variable in `store.password_env` of \
              the config file, or use PGPASSWORD or PostgreSQL's password file",
             "quell.yaml: store: found an object; allowed: `password_file` or `password_env`, not both",
+            "quell.yaml: log: found \"amqp://x\"; allowed: kafka://HOST:PORT[,HOST:PORT][/PREFIX]",
             "quell.yaml: retention.age: found 7; allowed: a duration, as 30s, 5m, 1h30m or 7d",
             "quell.yaml: intake.waiting_records: found 0; allowed: a whole number of 1 or more",
             "quell.yaml: intake.speed: found an unknown key; allowed: waiting_records, waiting_bytes, body_bytes, \
-             decoded_bytes, topology_bytes",
+             decoded_bytes, topology_bytes, spool_bytes",
             "quell.yaml: learning.enabled: found \"maybe\"; allowed: true or false",
             "quell.yaml: learning.every: found \"10ms\"; allowed: a duration of 1s or more",
             "quell.yaml: sinks[0].name: found \"Chat\"; allowed: a name no other sink has: 1 to 64 lower-case \
@@ -92,7 +96,7 @@ store: {url: 'postgres://quell:secret@db/quell', password_env: A, password_file:
              credentials",
             "quell.yaml: egress.allow[0]: found \"everything\"; allowed: host:port, address:port or network:port, as \
              hooks.example.net:443, 10.0.0.0/8:443 or [fd00::/8]:443",
-            "quell.yaml: port: found an unknown key; allowed: listen, data_dir, rules_dir, pipelines_dir, store, \
+            "quell.yaml: port: found an unknown key; allowed: listen, data_dir, rules_dir, pipelines_dir, store, log, \
              retention, intake, history, learning, sinks, egress",
         ]
     );

@@ -44,7 +44,8 @@ pub struct Stamp {
     pub stream: Stream,
     /// Its place on the stream.
     pub position: Position,
-    /// Set by the log; never decreases along a stream.
+    /// Set by the log; never decreases along a stream. On a log that several nodes share, the one that appended may
+    /// learn an earlier instant than its readers do: only they know what came before it.
     pub received_at: Timestamp,
 }
 
@@ -114,7 +115,7 @@ pub struct Record<T> {
 }
 
 /// Why nothing was appended. In every case nothing was acknowledged; nothing of the draft will be read, but for
-/// [`AppendError::Failed`].
+/// [`AppendError::Failed`] and [`AppendError::Away`].
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// More waits to be read than the limit allows: answer 503 and come again.
@@ -132,7 +133,8 @@ pub enum AppendError {
     /// Whether the draft reached the disk is not known, so the next start may find it there.
     #[error("append: the log's disk failed")]
     Failed(#[source] io::Error),
-    /// The log is away and there is no spool for such a record: try again.
+    /// The log is away and there is no spool for such a record: try again. Whether it landed all the same is not known
+    /// when the log stopped answering in the middle of it.
     #[error("append: the log is away")]
     Away(#[source] Box<dyn Error + Send + Sync>),
     /// The log is shut down.
@@ -152,6 +154,8 @@ pub enum ReadError {
         position: Position,
         /// What is wrong with it.
         why: &'static str,
+        /// Whether others than quell can have put it there: then it is passed over, and no reason to stop.
+        shared: bool,
     },
     /// The log cannot be read now.
     #[error("read the log: it cannot be read")]

@@ -5,6 +5,8 @@
 
 pub mod contract;
 pub mod embedded;
+pub mod kafka;
+mod room;
 
 pub use contract::{
     Append, AppendError, Appended, Clock, Draft, Follow, LogState, Read, ReadError, Record, Retention, Stamp, Stream,

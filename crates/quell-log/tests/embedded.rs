@@ -1,90 +1,22 @@
-//! What every log promises, tried on the embedded one, and what this medium adds: full disks, crashes, locks.
+//! What the embedded log adds to the promises of every log (`contract.rs`): outages, full disks, crashes, locks.
+
+mod support;
 
 use std::collections::HashSet;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use quell_domain::{Position, RecordKind, Source, Timestamp};
+use quell_domain::{Position, RecordKind, Timestamp};
 use quell_log::{
     AppendError, Appender, Clock, Draft, EmbeddedLog, LogState, OpenError, Opened, Options, Record, Retention, Stamp,
     Stream,
 };
-
-const ALERTS: RecordKind = RecordKind::Alerts(Source::AlertmanagerApi);
-const START: i64 = 1_800_000_000;
-
-/// A clock that stands still until it is set.
-#[derive(Debug)]
-struct Script(AtomicI64);
-
-impl Script {
-    fn new() -> Arc<Self> {
-        Arc::new(Script(AtomicI64::new(START)))
-    }
-
-    fn set(&self, seconds: i64) {
-        self.0.store(START + seconds, Ordering::SeqCst);
-    }
-}
-
-impl Clock for Script {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_seconds(self.0.load(Ordering::SeqCst))
-    }
-}
-
-/// A directory of its own, removed at the end.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("quell-log-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
-        Dir(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
-
-fn outage(from: Timestamp, to: Timestamp) -> Vec<u8> {
-    format!("{from}/{to}").into_bytes()
-}
+use support::{ALERTS, Dir, START, Script, alerts, body, command, outage};
 
 async fn open(dir: &Path, options: Options, clock: &Arc<Script>) -> Opened<u64> {
     EmbeddedLog::open(dir, options, Arc::clone(clock) as Arc<dyn Clock>, outage).await.expect("the log opens")
-}
-
-fn draft(stream: Stream, kind: RecordKind, body: impl Into<Vec<u8>>, carry: Option<u64>) -> Draft<u64> {
-    Draft { stream, kind, body: Bytes::from(body.into()), carry }
-}
-
-fn command(number: u64) -> Draft<u64> {
-    draft(Stream::Commands, RecordKind::Command, "{}", Some(number))
-}
-
-fn alerts(number: u64) -> Draft<u64> {
-    draft(Stream::Main, ALERTS, body(number), Some(number))
-}
-
-/// Bytes that do not compress to nothing, different for each number.
-fn body(number: u64) -> Vec<u8> {
-    let mut state = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = format!("{number}:").into_bytes();
-    for _ in 0..250 {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes
 }
 
 async fn append(appender: &Appender<u64>, draft: Draft<u64>) -> Stamp {
@@ -102,116 +34,6 @@ async fn all(log: &Opened<u64>, stream: Stream) -> Vec<Record<u64>> {
         }
         records.extend(more);
     }
-}
-
-fn limits(records: usize, bytes: usize, commands: usize) -> Options {
-    Options { waiting_records: records, waiting_bytes: bytes, waiting_commands: commands, max_pages: None }
-}
-
-#[tokio::test]
-async fn appended_records_are_handed_over_and_read_again_after_a_reopen() {
-    let (dir, clock) = (Dir::new(), Script::new());
-    let mut log = open(&dir.0, Options::default(), &clock).await;
-    assert_eq!(log.last, [Position::START; 2]);
-    for number in 1..=5 {
-        assert_eq!(append(&log.appender, alerts(number)).await.position, Position(number));
-    }
-    let raw = append(&log.appender, draft(Stream::Main, RecordKind::Activate, "raw", None)).await;
-    let command = append(&log.appender, draft(Stream::Commands, RecordKind::Command, "ack", Some(9))).await;
-    assert_eq!((raw.position, command.position), (Position(6), Position(1)));
-    for number in 1..=5 {
-        let record = log.main.recv().await.expect("handed over");
-        assert_eq!((record.stamp.position, record.carry, record.body.len()), (Position(number), Some(number), 0));
-    }
-    let record = log.main.recv().await.expect("handed over");
-    assert_eq!((record.kind, &record.body[..], record.carry), (RecordKind::Activate, &b"raw"[..], None));
-    assert_eq!(log.commands.recv_many(10).await.len(), 1);
-    log.appender.close().await;
-    assert!(log.main.recv().await.is_none());
-    assert!(matches!(log.appender.append(alerts(9)).await, Err(AppendError::Closed)));
-
-    clock.set(60);
-    let mut log = open(&dir.0, Options::default(), &clock).await;
-    assert_eq!(log.last, [Position(6), Position(1)]);
-    let records = all(&log, Stream::Main).await;
-    assert!(
-        records.iter().take(5).zip(1..).all(|(record, number)| record.body == body(number) && record.kind == ALERTS)
-    );
-    assert_eq!(&records[5].body[..], b"raw");
-    assert_eq!(&all(&log, Stream::Commands).await[0].body[..], b"ack");
-    let back = log.main.recv().await.expect("the outage comes by the tail");
-    assert_eq!((back.stamp.position, back.kind), (Position(7), RecordKind::Outage));
-    assert_eq!(back.body, outage(Timestamp::from_seconds(START), Timestamp::from_seconds(START + 60)));
-    assert_eq!(append(&log.appender, alerts(8)).await.position, Position(8));
-    let one = log.reader.read_one::<u64>(Stream::Main, Position(3)).await.expect("readable").expect("kept");
-    assert_eq!(one.body, body(3));
-    assert!(log.reader.read_one::<u64>(Stream::Main, Position(99)).await.expect("readable").is_none());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_appends_are_handed_over_once_and_in_order() {
-    let (dir, clock) = (Dir::new(), Script::new());
-    let mut log = open(&dir.0, Options::default(), &clock).await;
-    let tasks: Vec<_> = (0..64)
-        .map(|task| {
-            let appender = log.appender.clone();
-            tokio::spawn(async move {
-                let mut stamps = Vec::new();
-                for number in 0..20 {
-                    let number = task * 20 + number;
-                    stamps.push((append(&appender, alerts(number)).await, number));
-                }
-                stamps
-            })
-        })
-        .collect();
-    let mut acked = Vec::new();
-    for task in tasks {
-        acked.extend(task.await.expect("no panic"));
-    }
-    acked.sort_by_key(|(stamp, _)| stamp.position);
-    let mut taken = Vec::new();
-    while taken.len() < 1280 {
-        taken.extend(log.main.recv_many(100).await);
-    }
-    let taken: Vec<_> = taken.into_iter().map(|record| (record.stamp, record.carry.expect("carried"))).collect();
-    assert_eq!(taken, acked);
-    assert!(taken.iter().zip(1..).all(|((stamp, _), position)| stamp.position == Position(position)));
-    assert_eq!(log.appender.waiting(), 0);
-    let records = all(&log, Stream::Main).await;
-    assert_eq!(records.len(), 1280);
-    assert!(records.iter().zip(&acked).all(|(record, (_, number))| record.body == body(*number)));
-}
-
-#[tokio::test]
-async fn a_full_room_refuses_alerts_at_once_and_passes_all_else() {
-    let (dir, clock) = (Dir::new(), Script::new());
-    let mut log = open(&dir.0, limits(3, 1 << 20, 2), &clock).await;
-    for number in 1..=3 {
-        append(&log.appender, alerts(number)).await;
-    }
-    let refused = log.appender.append(alerts(4)).await;
-    assert!(matches!(refused, Err(AppendError::Overloaded { waiting: 3, .. })), "{refused:?}");
-    append(&log.appender, draft(Stream::Main, RecordKind::Tick, "", None)).await;
-    for _ in 0..2 {
-        append(&log.appender, draft(Stream::Commands, RecordKind::Command, "ack", None)).await;
-    }
-    let refused = log.appender.append(draft(Stream::Commands, RecordKind::Command, "ack", None)).await;
-    assert!(matches!(refused, Err(AppendError::Overloaded { .. })), "{refused:?}");
-    log.main.recv().await.expect("handed over");
-    assert_eq!(append(&log.appender, alerts(5)).await.position, Position(5), "a refused one has no position");
-}
-
-#[tokio::test]
-async fn bytes_that_wait_are_limited_too() {
-    let (dir, clock) = (Dir::new(), Script::new());
-    let mut log = open(&dir.0, limits(100, 3_000, 2), &clock).await;
-    let large = |size: usize| draft(Stream::Main, ALERTS, vec![b'x'; size], Some(0));
-    append(&log.appender, large(5_000)).await;
-    let refused = log.appender.append(large(1)).await;
-    assert!(matches!(refused, Err(AppendError::Overloaded { bytes: 5_000, .. })), "{refused:?}");
-    log.main.recv().await.expect("handed over");
-    append(&log.appender, large(1)).await;
 }
 
 #[tokio::test]

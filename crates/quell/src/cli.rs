@@ -46,6 +46,10 @@ enum Command {
         /// postgres://USER@HOST:PORT/DATABASE, without a password.
         #[arg(long, value_name = "ADDRESS")]
         store: Option<String>,
+        /// The Kafka that the log lies on, instead of a file in the data directory:
+        /// kafka://HOST:PORT[,HOST:PORT][/PREFIX].
+        #[arg(long, value_name = "ADDRESS")]
+        log: Option<String>,
     },
     /// Play a sample storm over a sample estate and show what quell makes of it.
     Demo {
@@ -216,8 +220,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve { config, data_dir, listen, store } => {
-            runtime()?.block_on(serve::run(serve::Serve { config, data_dir, listen, store }))?;
+        Command::Serve { config, data_dir, listen, store, log } => {
+            runtime()?.block_on(serve::run(serve::Serve { config, data_dir, listen, store, log }))?;
         }
         Command::Demo { once, listen, seed } => runtime()?.block_on(demo::run(once, listen, seed))?,
         Command::Check { config, rules, pipelines } => {

@@ -35,7 +35,8 @@ impl Drop for Folder {
 pub(crate) async fn run(once: bool, listen: SocketAddr, seed: u64) -> anyhow::Result<()> {
     let start = SystemClock::now();
     let folder = Folder(std::env::temp_dir().join(format!("quell-demo-{}-{}", std::process::id(), start.micros())));
-    let serve = Serve { config: None, data_dir: Some(folder.0.clone()), listen: Some(listen), store: None };
+    let (data_dir, listen) = (Some(folder.0.clone()), Some(listen));
+    let serve = Serve { data_dir, listen, ..Serve::default() };
     let served = serve::start(serve).await?;
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
     let base = format!("http://{}", served.address);

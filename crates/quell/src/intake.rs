@@ -14,8 +14,7 @@ use quell_domain::{
 };
 use quell_engine::Engine;
 use quell_formats::{record, topology};
-use quell_log::embedded::{Appender, Reader};
-use quell_log::{AppendError, Draft, Stamp, Stream};
+use quell_log::{Append, AppendError, Appended, Draft, Read, Stamp, Stream};
 use quell_store::Store;
 
 use crate::artefacts::Shelf;
@@ -24,37 +23,39 @@ use crate::live::Published;
 /// What a request needs to become durable.
 pub(crate) struct Door {
     pub(crate) shard: Shard,
-    pub(crate) appender: Appender<Input>,
-    pub(crate) reader: Reader,
+    pub(crate) appender: Arc<dyn Append<Input>>,
+    pub(crate) reader: Arc<dyn Read<Input>>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) published: Arc<Published>,
 }
 
 impl Door {
-    pub(crate) async fn append(
-        &self,
-        stream: Stream,
-        kind: RecordKind,
-        body: Bytes,
-        input: Input,
-    ) -> Result<Stamp, Refusal> {
+    async fn append(&self, stream: Stream, kind: RecordKind, body: Bytes, input: Input) -> Result<Appended, Refusal> {
         let draft = Draft { stream, kind, body, carry: Some(input) };
-        let stamp = self.appender.append(draft).await.map_err(|error| refusal(&error)).inspect_err(|refusal| {
+        let appended = self.appender.append(draft).await.map_err(|error| refusal(&error)).inspect_err(|refusal| {
             if matches!(refusal, Refusal::Overloaded) {
                 self.published.refused();
             }
         })?;
-        if stream == Stream::Main {
+        if let (Stream::Main, Some(stamp)) = (stream, appended.stamp()) {
             self.published.appended(stamp.position);
         }
-        Ok(stamp)
+        Ok(appended)
+    }
+
+    /// Appends what a sender posted. It has no receipt while it lies in the spool.
+    async fn take(&self, source: Source, body: Bytes, input: Input) -> Result<Option<ReceiptId>, Refusal> {
+        let appended = self.append(Stream::Main, RecordKind::Alerts(source), body, input).await?;
+        Ok(appended.stamp().map(|stamp| ReceiptId { shard: self.shard.number, position: stamp.position }))
     }
 
     /// Appends an input that quell itself makes.
     pub(crate) async fn append_input(&self, stream: Stream, input: Input) -> Result<Stamp, Refusal> {
         let (kind, body) = record::encode(&input).expect("only alerts and changes are recorded as they were posted");
-        self.append(stream, kind, body.into(), input).await
+        let appended = self.append(stream, kind, body.into(), input).await?;
+        // No spool takes such a record.
+        appended.stamp().ok_or(Refusal::Unavailable)
     }
 }
 
@@ -69,18 +70,17 @@ fn refusal(error: &AppendError) -> Refusal {
 }
 
 impl Intake for Door {
-    fn accept(&self, source: Source, body: Bytes, batch: Batch) -> BoxFuture<'_, Result<ReceiptId, Refusal>> {
-        Box::pin(async move {
-            let stamp = self.append(Stream::Main, RecordKind::Alerts(source), body, Input::Alerts(batch)).await?;
-            Ok(ReceiptId { shard: self.shard.number, position: stamp.position })
-        })
+    fn accept(&self, source: Source, body: Bytes, batch: Batch) -> BoxFuture<'_, Result<Option<ReceiptId>, Refusal>> {
+        Box::pin(self.take(source, body, Input::Alerts(batch)))
     }
 
-    fn changes(&self, source: Source, body: Bytes, changes: Changes) -> BoxFuture<'_, Result<ReceiptId, Refusal>> {
-        Box::pin(async move {
-            let stamp = self.append(Stream::Main, RecordKind::Alerts(source), body, Input::Changes(changes)).await?;
-            Ok(ReceiptId { shard: self.shard.number, position: stamp.position })
-        })
+    fn changes(
+        &self,
+        source: Source,
+        body: Bytes,
+        changes: Changes,
+    ) -> BoxFuture<'_, Result<Option<ReceiptId>, Refusal>> {
+        Box::pin(self.take(source, body, Input::Changes(changes)))
     }
 
     fn command(&self, command: Command, patience: Duration) -> BoxFuture<'_, Result<Commanded, Refusal>> {
@@ -123,7 +123,7 @@ impl Intake for Door {
 
     fn record(&self, position: Position) -> BoxFuture<'_, Result<Option<Received>, Refusal>> {
         Box::pin(async move {
-            let found = self.reader.read_one::<Input>(Stream::Main, position).await;
+            let found = self.reader.read_one(Stream::Main, position).await;
             let found = found.map_err(|error| {
                 tracing::error!(error = %crate::serve::chain(&error), %position, "a record could not be read");
                 Refusal::Unavailable

@@ -159,7 +159,7 @@ impl Learner {
     /// Lets go of learned state that no record on the log needs. None waits to be put in force: only this puts them
     /// there, and it waits until they are.
     async fn forget(&self, applied: Position) -> anyhow::Result<()> {
-        let kept = self.door.reader.read::<Input>(Stream::Main, Position::START.next(), 1).await?;
+        let kept = self.door.reader.read(Stream::Main, Position::START.next(), 1).await?;
         let first = kept.first().map_or(applied.next(), |record| record.stamp.position);
         self.door.store.drop_superseded(self.door.shard, KIND, first).await?;
         Ok(())

@@ -13,7 +13,7 @@ use quell_domain::{Alert, ArtefactKind, Incident, Input, Position, Shard, Timest
 use quell_engine::Settings;
 use quell_formats::{record, settings};
 use quell_log::embedded::{EmbeddedLog, Opened, Options, Tail};
-use quell_log::{Clock, Retention, Stream};
+use quell_log::{Append, Clock, Read, Retention, Stream};
 use quell_sim::estate::sample_estate;
 use quell_sim::storm::{StormOptions, decode, demo_storm};
 use quell_store::{AlertQuery, IncidentQuery, SqliteStore, Store};
@@ -78,6 +78,8 @@ impl Rig {
     async fn open(folder: &Path, clock: Arc<Scripted>, failures: u32) -> Rig {
         let log = EmbeddedLog::open::<Input>(folder, Options::default(), clock.clone(), outage).await;
         let Opened { appender, main, commands: _, reader, last } = log.expect("the log opens");
+        let appender: Arc<dyn Append<Input>> = Arc::new(appender);
+        let reader: Arc<dyn Read<Input>> = Arc::new(reader);
         let inner = SqliteStore::open(&folder.join("store.db")).await.expect("the store opens");
         let store: Arc<dyn Store> = Arc::new(Flaky { inner, failure: Failure::Unread, left: AtomicU32::new(failures) });
         let (engine, restored) = recover::restore(&*store, Shard::FIRST, shipped()).await.expect("restored");
@@ -100,7 +102,7 @@ impl Rig {
             folds: Vec::new(),
             folded: restored.positions.folded,
         };
-        recover::catch_up(&mut desk, &reader, restored.positions.applied, last).await.expect("caught up");
+        recover::catch_up(&mut desk, &*reader, restored.positions.applied, last).await.expect("caught up");
         let door = Arc::new(Door { shard, appender, reader, store, shelf, published });
         let gauges = LearnedGauges::new(&registry).expect("of other names");
         let learner = Learner::new(&door, clock.clone(), shipped().correlation.max_hops, gauges);

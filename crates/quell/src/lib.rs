@@ -30,6 +30,7 @@ mod learner;
 #[cfg(test)]
 mod learner_tests;
 mod live;
+mod logs;
 #[cfg(test)]
 mod problem_tests;
 mod problems;

@@ -83,6 +83,7 @@ impl Rig {
             folds: Vec::new(),
             folded: restored.positions.folded,
         };
+        let (appender, reader) = (Arc::new(appender), Arc::new(reader));
         let door = Arc::new(Door { shard, appender, reader, store, shelf, published });
         Rig { desk, door, main, commands, clock, folder }
     }

@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use quell_domain::{Activation, ArtefactKind, Input, Position, Shard};
+use quell_domain::{Activation, ArtefactKind, Input, Position, RecordKind, Shard, Timestamp};
 use quell_engine::{Artefact, Engine, Settings};
-use quell_log::Stream;
-use quell_log::embedded::Reader;
+use quell_log::{Read, ReadError, Record, Stamp, Stream};
 use quell_store::{Restored, Store};
 
 use crate::artefacts;
@@ -41,12 +40,12 @@ pub(crate) async fn restore(
 /// decided are decided.
 pub(crate) async fn catch_up(
     desk: &mut Desk,
-    reader: &Reader,
+    reader: &dyn Read<Input>,
     applied: Position,
     last: [Position; 2],
 ) -> anyhow::Result<()> {
     let [last_main, last_command] = last;
-    let first = reader.read::<Input>(Stream::Main, Position::START.next(), 1).await?;
+    let first = reader.read(Stream::Main, Position::START.next(), 1).await?;
     let first = first.first().map(|record| record.stamp.position);
     if let Some((from, to)) = missing(desk.folded.next(), first, last_main) {
         bail!(
@@ -57,11 +56,11 @@ pub(crate) async fn catch_up(
     let mut from = desk.folded.next();
     let mut refolded = 0_u64;
     while from <= applied {
-        let records = reader.read::<Input>(Stream::Main, from, CHUNK).await?;
+        let records = next(reader, Stream::Main, from, applied).await?;
         let Some(last) = records.last().map(|record| record.stamp.position) else { break };
         for record in records {
             let moment = moment(&record);
-            if let (true, Some(input)) = (moment.position <= applied, decoded(record)) {
+            if let Some(input) = decoded(record) {
                 desk.engine.refold(moment, &input);
                 refolded += 1;
             }
@@ -70,7 +69,7 @@ pub(crate) async fn catch_up(
     }
     let mut from = desk.commands.next();
     while from <= last_command {
-        let records = reader.read::<Input>(Stream::Commands, from, CHUNK).await?;
+        let records = next(reader, Stream::Commands, from, last_command).await?;
         let Some(last) = records.last().map(|record| record.stamp.position) else { break };
         for record in records {
             let moment = moment(&record);
@@ -84,7 +83,7 @@ pub(crate) async fn catch_up(
     let mut from = applied.next();
     let mut decided = 0_u64;
     while from <= last_main {
-        let records = reader.read::<Input>(Stream::Main, from, CHUNK).await?;
+        let records = next(reader, Stream::Main, from, last_main).await?;
         let Some(last) = records.last().map(|record| record.stamp.position) else { break };
         for record in records {
             let moment = moment(&record);
@@ -104,6 +103,28 @@ pub(crate) async fn catch_up(
 fn missing(needed: Position, first: Option<Position>, last: Position) -> Option<(Position, Position)> {
     let kept = first.unwrap_or(last.next());
     (needed <= last && kept > needed).then(|| (needed, Position(kept.0 - 1)))
+}
+
+/// The next records up to one; those after it come by the tail. On a log that others can write to, a damaged record is
+/// passed over as the tail passes over it: as a tick that moves no clock, so that its place is not taken for unread.
+async fn next(
+    reader: &dyn Read<Input>,
+    stream: Stream,
+    from: Position,
+    through: Position,
+) -> anyhow::Result<Vec<Record<Input>>> {
+    match reader.read(stream, from, CHUNK).await {
+        Err(ReadError::Damaged { position, why, shared: true, .. }) => {
+            tracing::error!(%position, ?stream, why, "a record is damaged and skipped");
+            let stamp = Stamp { stream, position, received_at: Timestamp::MIN };
+            Ok(vec![Record { stamp, kind: RecordKind::Tick, body: Default::default(), carry: None, origin: None }])
+        }
+        read => {
+            let mut records = read?;
+            records.retain(|record| record.stamp.position <= through);
+            Ok(records)
+        }
+    }
 }
 
 /// Puts rules in force that differ from those in force.

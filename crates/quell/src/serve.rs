@@ -14,7 +14,7 @@ use quell_domain::{Digest, Input, Shard};
 use quell_engine::Artefact;
 use quell_formats::config::{Config, Destination};
 use quell_formats::record;
-use quell_log::embedded::{EmbeddedLog, Opened, Options};
+use quell_log::kafka::Duty;
 use quell_log::{Clock, Stream};
 use quell_notify::{EgressPolicy, Sink};
 use quell_store::Store;
@@ -29,6 +29,7 @@ use crate::gauges::{Gauges, Lag, LearnedGauges};
 use crate::intake::Door;
 use crate::learner::Learner;
 use crate::live::Published;
+use crate::logs::{self, Log, LogGauges};
 use crate::prover::Prover;
 use crate::{keeper, recover, settings, shell, stores};
 
@@ -43,6 +44,8 @@ pub struct Serve {
     pub listen: Option<SocketAddr>,
     /// The address of the store's database, instead of the config's.
     pub store: Option<String>,
+    /// The address of the Kafka that the log lies on, instead of the config's.
+    pub log: Option<String>,
 }
 
 /// How long what was received may take to be decided once the doors are closed.
@@ -123,27 +126,25 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     config.data_dir = serve.data_dir.unwrap_or(config.data_dir);
     config.listen = serve.listen.unwrap_or(config.listen);
     config.store = stores::database(serve.store, config.store)?;
+    config.log = logs::address(serve.log, config.log)?;
     let files = settings::files(config.rules_dir.as_deref(), config.pipelines_dir.as_deref())?;
     let compiled = settings::compile(&files)?;
     let sinks = sinks(&config)?;
     let policy = Arc::new(egress(&config)?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // A node that stands by does not listen, so that its senders turn to the one that decides.
+    let log = logs::open(&config, Arc::clone(&clock), outage).await?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
-
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let options = Options {
-        waiting_records: config.intake.waiting_records,
-        waiting_bytes: config.intake.waiting_bytes,
-        ..Options::default()
-    };
-    let log = EmbeddedLog::open::<Input>(&config.data_dir, options, Arc::clone(&clock), outage).await?;
-    let Opened { appender, main, commands, reader, last } = log;
+    let log_gauges = LogGauges::new(&log)?;
+    let Log { appender, main, commands, reader, last, place, patience, duty, .. } = log;
     let store = stores::open(&config.data_dir, config.store.as_ref()).await?;
     let published = Arc::new(Published::new(appender.state()));
     let registry = Registry::new();
     let gauges = Arc::new(Gauges::new(&registry)?);
     let learned = LearnedGauges::new(&registry)?;
+    registry.register(Box::new(log_gauges))?;
     registry.register(Box::new(Lag::new(Arc::clone(&published))?))?;
     registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
 
@@ -153,10 +154,9 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let positions = restored.positions;
     if positions.applied > last[0] || positions.commands > last[1] {
         bail!(
-            "the log in {} ends at record {} and command {}, but the store holds what followed from {} and {}: the log was \
+            "{place} ends at record {} and command {}, but the store holds what followed from {} and {}: the log was \
              replaced or lost its end, or the store is another node's. Put the log back, or begin anew with an empty log \
              and an empty store",
-            config.data_dir.display(),
             last[0],
             last[1],
             positions.applied,
@@ -180,7 +180,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
         folds: Vec::new(),
         folded: positions.folded,
     };
-    recover::catch_up(&mut desk, &reader, positions.applied, last).await?;
+    recover::catch_up(&mut desk, &*reader, positions.applied, last).await?;
     let door =
         Arc::new(Door { shard, appender, reader, store: Arc::clone(&store), shelf, published: Arc::clone(&published) });
     let learner = Learner::new(&door, Arc::clone(&clock), shipped.correlation.max_hops, learned);
@@ -205,6 +205,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let limits = ApiLimits {
         encoded_bytes: config.intake.body_bytes,
         decoded_bytes: config.intake.decoded_bytes,
+        append_patience: patience.unwrap_or(ApiLimits::default().append_patience),
         ..topology_limits(config.intake.topology_bytes)
     };
     let api = Api {
@@ -220,7 +221,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     // The loop goes on until the doors are closed, so that what was accepted is decided.
     let (last_call, closed) = watch::channel(false);
     let engine = tokio::spawn(shell::run(desk, Arc::clone(&door), clock, main, commands, closed));
-    let done = tokio::spawn(supervise(engine, http, door, last_call));
+    let done = tokio::spawn(supervise(engine, http, door, duty, last_call));
     let served = Served { address, stop, done };
     tokio::spawn(async move {
         until(stopping).await;
@@ -234,14 +235,17 @@ async fn supervise(
     mut engine: tokio::task::JoinHandle<anyhow::Result<()>>,
     mut http: tokio::task::JoinHandle<std::io::Result<()>>,
     door: Arc<Door>,
+    duty: Option<Duty>,
     last_call: watch::Sender<bool>,
 ) -> anyhow::Result<()> {
     tokio::select! {
+        // What it has in hand is the other's to decide now.
+        () = logs::superseded(duty.as_ref()) => bail!("another node decides now; start again to stand by"),
         decided = &mut engine => {
             decided??;
             bail!("the engine's loop ended by itself");
         }
-        () = door.appender.failed() => {
+        () = logs::failed(door.appender.state()) => {
             // In-flight requests get their 503 before the process goes: nothing may be acknowledged any more.
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;
             bail!("the log's disk failed: nothing more can be accepted safely; see to the disk and start again");

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use quell_domain::{Input, Moment};
 use quell_formats::record as format;
-use quell_log::embedded::Tail;
-use quell_log::{Clock, Record, Stream};
+use quell_log::{Clock, Follow, Record, Stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -46,8 +45,8 @@ pub(crate) async fn run(
     mut desk: Desk,
     door: Arc<Door>,
     clock: Arc<dyn Clock>,
-    mut main: Tail<Input>,
-    mut commands: Tail<Input>,
+    mut main: Box<dyn Follow<Input>>,
+    mut commands: Box<dyn Follow<Input>>,
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let mut flushed = Instant::now();
@@ -78,7 +77,7 @@ pub(crate) async fn run(
                     apply(&mut desk, record).await;
                     if desk.weight() >= ROWS {
                         desk.commit(false).await?;
-                        overtake(&mut desk, &mut commands);
+                        overtake(&mut desk, &mut *commands);
                     }
                 }
             }
@@ -110,11 +109,11 @@ async fn closed(shutdown: &mut watch::Receiver<bool>) {
 async fn finish(
     mut desk: Desk,
     door: Arc<Door>,
-    mut main: Tail<Input>,
-    mut commands: Tail<Input>,
+    mut main: Box<dyn Follow<Input>>,
+    mut commands: Box<dyn Follow<Input>>,
 ) -> anyhow::Result<()> {
     door.appender.close().await;
-    overtake(&mut desk, &mut commands);
+    overtake(&mut desk, &mut *commands);
     while let Some(record) = main.try_recv() {
         apply(&mut desk, record).await;
         if desk.weight() >= ROWS {
@@ -125,7 +124,7 @@ async fn finish(
 }
 
 /// Commands that came while records were decided.
-fn overtake(desk: &mut Desk, commands: &mut Tail<Input>) {
+fn overtake(desk: &mut Desk, commands: &mut dyn Follow<Input>) {
     while let Some(record) = commands.try_recv() {
         command(desk, record);
     }

@@ -123,6 +123,24 @@ async fn a_refusal_is_503_with_retry_after_at_every_door() {
 }
 
 #[tokio::test]
+async fn what_lies_in_the_spool_is_accepted_without_a_receipt() {
+    let script = Script::new().set(|state| state.spooling = true);
+    let doors = [
+        ("/api/v2/alerts", GOOD, StatusCode::OK),
+        ("/api/v1/webhooks/alertmanager", HOOK, StatusCode::OK),
+        ("/v2/enqueue", EVENT, StatusCode::ACCEPTED),
+    ];
+    for (path, body, wanted) in doors {
+        let answer = post(&script.router(), path, body).await;
+        assert_eq!((answer.status, answer.header("x-quell-receipt")), (wanted, ""), "{path}");
+        if path.ends_with("alertmanager") {
+            assert!(answer.json()["receipt"].is_null(), "{}", answer.text);
+        }
+    }
+    script.get(|state| assert_eq!(state.accepted.len(), doors.len()));
+}
+
+#[tokio::test]
 async fn a_log_that_does_not_answer_is_503_and_no_hang() {
     let script = Script::new().set(|state| state.hang = true);
     let limits = ApiLimits { append_patience: Duration::from_millis(20), ..ApiLimits::default() };

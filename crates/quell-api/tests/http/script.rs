@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) hang: bool,
     pub(crate) accepted: Vec<(Source, Bytes, Batch)>,
     pub(crate) accepted_changes: Vec<(Bytes, Changes)>,
+    /// What is accepted has no place on the log yet.
+    pub(crate) spooling: bool,
     pub(crate) told: Vec<quell_domain::Change>,
     pub(crate) asked: Option<ChangeQuery>,
     pub(crate) commands: Vec<Command>,
@@ -106,21 +108,23 @@ impl Script {
 }
 
 impl Intake for Script {
-    fn accept(&self, source: Source, body: Bytes, batch: Batch) -> BoxFuture<'_, Result<ReceiptId, Refusal>> {
+    fn accept(&self, source: Source, body: Bytes, batch: Batch) -> BoxFuture<'_, Result<Option<ReceiptId>, Refusal>> {
         Box::pin(async move {
             self.gate().await?;
             let mut state = self.state.lock().expect("not poisoned");
             state.accepted.push((source, body, batch));
-            Ok(ReceiptId { shard: 0, position: Position(state.accepted.len() as u64) })
+            let receipt = ReceiptId { shard: 0, position: Position(state.accepted.len() as u64) };
+            Ok((!state.spooling).then_some(receipt))
         })
     }
 
-    fn changes(&self, _: Source, body: Bytes, changes: Changes) -> BoxFuture<'_, Result<ReceiptId, Refusal>> {
+    fn changes(&self, _: Source, body: Bytes, changes: Changes) -> BoxFuture<'_, Result<Option<ReceiptId>, Refusal>> {
         Box::pin(async move {
             self.gate().await?;
             let mut state = self.state.lock().expect("not poisoned");
             state.accepted_changes.push((body, changes));
-            Ok(ReceiptId { shard: 0, position: Position(state.accepted_changes.len() as u64) })
+            let receipt = ReceiptId { shard: 0, position: Position(state.accepted_changes.len() as u64) };
+            Ok((!state.spooling).then_some(receipt))
         })
     }
 

@@ -59,7 +59,7 @@ fn two_places_at_the_same_time_are_two_troubles() {
     let others: Vec<String> = (1..120).map(|number| number.to_string()).collect();
     let net = &format!("net: a b c d e f g k l m n o p q {}", others.join(" "));
     let alerts = "a@0 k@5 b@10 l@15 c@20 m@25 d@30 n@35 e@40 o@45 f@50 p@55 g@60 q@65";
-    let expected = ["sw2: k@5 l@15 m@25 n@35 o@45 p@55 q@65", "sw1: a@0 b@10 c@20 d@30 e@40 f@50 g@60"];
+    let expected = ["sw1: a@0 b@10 c@20 d@30 e@40 f@50 g@60", "sw2: k@5 l@15 m@25 n@35 o@45 p@55 q@65"];
     check(&["sw1: a b c d e f g", "sw2: k l m n o p q", net], alerts, &expected);
 }
 

@@ -8,8 +8,8 @@ use quell_domain::RecordKind;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::fault::io_error;
-use super::tail::{Room, Ticket};
 use crate::contract::{Append, AppendError, Appended, Draft, LogState, Retention, Stamp, Stream};
+use crate::room::{Room, Ticket};
 
 /// What the writer is asked to do.
 #[derive(Debug)]

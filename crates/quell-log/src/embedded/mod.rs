@@ -33,8 +33,8 @@ pub use reader::Reader;
 pub use tail::Tail;
 
 use crate::contract::{Clock, LogState};
+use crate::room::Room;
 use disk::Disk;
-use tail::Room;
 use writer::Writer;
 
 /// The named limits of a log.
@@ -128,7 +128,7 @@ impl EmbeddedLog {
         let (main_end, main) = tail::pair();
         let (commands_end, commands) = tail::pair();
         let (state, watch) = watch::channel(LogState::Open);
-        let room = Arc::new(Room::new(&options));
+        let room = Arc::new(Room::new(options.waiting_records, options.waiting_bytes, options.waiting_commands));
         let last = found.last;
         let tails = [main_end, commands_end];
         let writer = Writer::new(disk, found, clock, outage, inbox, tails, Arc::clone(&room), state, lock);

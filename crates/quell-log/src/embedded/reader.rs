@@ -92,7 +92,7 @@ impl<T: Send + 'static> Read<T> for Reader {
 fn follow<T>(last: Option<&Record<T>>, stream: Stream, columns: Columns) -> Result<Record<T>, ReadError> {
     let (key, kind, received_at, sum, packed) = columns;
     let position = position(key);
-    let damaged = |position, why| ReadError::Damaged { stream, position, why };
+    let damaged = |position, why| ReadError::Damaged { stream, position, why, shared: false };
     if let Some(expected) = last.map(|record| record.stamp.position.next())
         && expected != position
     {

@@ -15,8 +15,9 @@ use super::OutageBody;
 use super::appender::{Job, Waiting, failed};
 use super::disk::{Disk, Found, MAX_ROWS, Row, key};
 use super::fault::Fault;
-use super::tail::{Delivered, Room, TailEnd};
+use super::tail::{Delivered, TailEnd};
 use crate::contract::{AppendError, Clock, LogState, Record, Stamp, Stream};
+use crate::room::Room;
 
 /// The most records of one group, one less than a statement takes: an Outage record may go before them.
 const GROUP: usize = MAX_ROWS - 1;

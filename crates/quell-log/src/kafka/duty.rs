@@ -1,0 +1,120 @@
+//! Which node decides: the one to which Kafka's group gives the partition of the shard.
+//!
+//! The group only says whose turn it is; nothing is read by it and no offset is kept. Another node is given the partition
+//! when the first one has not been heard of for a while, and the store's epoch is what keeps the first one from writing
+//! when it comes back. Absent on purpose: decisions, and giving a partition back while its node is at work.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult};
+use tokio::sync::watch;
+
+use super::client::{self, Context};
+use super::{Options, topics};
+use crate::contract::Stream;
+
+/// How long a node may be silent before its partition is another's.
+const SESSION_MS: &str = "6000";
+/// How long the thread waits for what the group has to say.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Whose turn it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// Not known now: the group is being asked, or does not answer.
+    Unknown,
+    /// This node's.
+    Mine,
+    /// Another node's.
+    Others,
+}
+
+/// A node's place in the group; left when this is dropped.
+#[derive(Debug)]
+pub struct Duty {
+    turn: watch::Receiver<Turn>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Duty {
+    /// Joins the group.
+    pub(super) fn join(options: &Options) -> KafkaResult<Duty> {
+        let Options { address, .. } = options;
+        let mut config = client::admin(&address.brokers);
+        config
+            .set("group.id", format!("{}-engine", address.prefix))
+            .set("enable.auto.commit", "false")
+            // Whoever has the partition keeps it when others come.
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", SESSION_MS)
+            .set("heartbeat.interval.ms", "1500")
+            .set("max.poll.interval.ms", "60000");
+        let (turn, watch) = watch::channel(Turn::Unknown);
+        let consumer: BaseConsumer<Asked> = config.create_with_context(Asked(turn))?;
+        let topic = topics::name(&address.prefix, Stream::Main);
+        let ended = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&ended);
+        std::thread::spawn(move || {
+            if let Err(error) = consumer.subscribe(&[&topic]) {
+                tracing::error!(%error, "the group of engines cannot be joined");
+            }
+            while !stop.load(Ordering::Acquire) {
+                // Nothing is fetched, so whatever comes is an error that the library mends by itself.
+                drop(consumer.poll(LOOK));
+            }
+        });
+        Ok(Duty { turn: watch, ended })
+    }
+
+    /// Whose turn it is, now and as it changes.
+    #[must_use]
+    pub fn turn(&self) -> watch::Receiver<Turn> {
+        self.turn.clone()
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+    }
+}
+
+/// Hears what the group says.
+struct Asked(watch::Sender<Turn>);
+
+impl ClientContext for Asked {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Context.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        Context.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Asked {
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let turn = match rebalance {
+            Rebalance::Assign(_) => {
+                // What is there already counts, too: a round may give nothing new.
+                let mine = consumer.assignment().unwrap_or_default();
+                if mine.count() == 0 {
+                    Turn::Others
+                } else {
+                    // Nothing is read here.
+                    if let Err(error) = consumer.pause(&mine) {
+                        tracing::warn!(%error, "the partition is fetched for nothing");
+                    }
+                    Turn::Mine
+                }
+            }
+            Rebalance::Revoke(_) | Rebalance::Error(_) => Turn::Unknown,
+        };
+        self.0.send_if_modified(|known| std::mem::replace(known, turn) != turn);
+    }
+}
