@@ -6,14 +6,14 @@
 //!
 //! # Time
 //! A record's time is the greatest instant that any record up to it was given by the node that received it, so it never
-//! decreases along a stream whatever the clocks do. Every reader computes it from the log alone; see [`cursor`].
+//! decreases along a stream whatever the clocks do. Every reader computes it from the log alone; see `cursor`.
 //!
 //! # How a reader takes over
 //! As on the embedded log: [`Opened::last`] names the newest record of each stream as it was found; up to there one
 //! reads, and everything after it comes by the [`Tail`] of its stream.
 //!
 //! # When Kafka is away
-//! Alerts go to the [`spool`] of this node, and from there onto Kafka when it is back.
+//! Alerts go to the `spool` of this node, and from there onto Kafka when it is back.
 //!
 //! Absent on purpose: groups, transactions, and positions at the broker; the store keeps positions with the effects.
 

@@ -2,6 +2,7 @@
 //!
 //! It ends with the process that started it, however that ends: the script waits for the end of its standard input.
 //! Absent on purpose: a way to skip when there is no server; that is a failure which says what to do.
+#![allow(dead_code, reason = "each test uses its part")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

@@ -124,10 +124,15 @@ impl Process {
 
     /// `kill -TERM`.
     pub(crate) async fn terminate(&self) -> anyhow::Result<()> {
+        self.signal("TERM").await
+    }
+
+    /// Sends it a signal, named without SIG.
+    pub(crate) async fn signal(&self, name: &str) -> anyhow::Result<()> {
         let id = self.child.id().context("it has ended")?.to_string();
         // The shell has it built in; a bare machine has no program of that name.
-        let status = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status().await?;
-        if status.success() { Ok(()) } else { bail!("kill -TERM {id} failed") }
+        let status = Command::new("sh").args(["-c", "kill -s \"$1\" \"$0\"", &id, name]).status().await?;
+        if status.success() { Ok(()) } else { bail!("kill -s {name} {id} failed") }
     }
 }
 
