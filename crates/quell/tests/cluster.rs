@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use postgres_server::Server;
 use support::broker::Brokers;
-use support::process::{Process, alerts, fresh_folder, numbers, serve, until};
+use support::process::{Process, alerts, check_all_there, fresh_folder, serve, until};
 use tokio::task::JoinHandle;
 
 /// How long a condition may take to hold.
@@ -57,23 +57,6 @@ impl Cluster {
         let says = |path: &Path| std::fs::read_to_string(path).is_ok_and(|said| said.contains("standing by"));
         until("standing by", PATIENCE, async || Ok(says(&said))).await
     }
-}
-
-/// Every acknowledged alert is there once, in one incident that is there once.
-async fn check_all_there(quell: &Process, acknowledged: &BTreeSet<u64>) -> anyhow::Result<()> {
-    until("everything decided", PATIENCE, async || quell.is_done().await).await?;
-    let there = quell.list("/api/v1/alerts?state=all").await?;
-    let found = numbers(&there);
-    ensure!(found.iter().copied().collect::<BTreeSet<_>>().len() == found.len(), "an alert is there twice");
-    let lost: Vec<_> = acknowledged.iter().filter(|n| found.binary_search(n).is_err()).collect();
-    ensure!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-    let incidents = quell.list("/api/v1/incidents?state=all").await?;
-    let whole = incidents.iter().filter(|incident| incident["merged_into"].is_null());
-    let held: u64 = whole.filter_map(|incident| incident["alerts_total"].as_u64()).sum();
-    ensure!(held == found.len() as u64, "{} alerts, and {held} in {} incidents", found.len(), incidents.len());
-    let opened: BTreeSet<_> = incidents.iter().map(|incident| incident["receipt"].to_string()).collect();
-    ensure!(!opened.is_empty(), "no incident");
-    Ok(())
 }
 
 /// Posts batches of ten until a request fails; what was acknowledged is noted.

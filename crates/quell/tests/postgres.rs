@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use postgres_server::Server;
 use reqwest::StatusCode;
-use support::process::{Process, alerts, fresh_folder, numbers, serve, until};
+use support::process::{Process, alerts, check_all_there, fresh_folder, serve, until};
 use tokio::process::Command;
 
 /// How long a condition may take to hold.
@@ -33,22 +33,6 @@ async fn quell(folder: &Path, url: &str) -> anyhow::Result<Process> {
 async fn text(quell: &Process, path: &str) -> anyhow::Result<(StatusCode, String)> {
     let answer = quell.client.get(format!("{}{path}", quell.url)).send().await?;
     Ok((answer.status(), answer.text().await?))
-}
-
-/// Every acknowledged alert is there once, in one incident, and no two incidents have the same beginning.
-async fn check_all_there(quell: &Process, acknowledged: &BTreeSet<u64>) -> anyhow::Result<usize> {
-    until("everything decided", PATIENCE, async || quell.is_done().await).await?;
-    let there = quell.list("/api/v1/alerts?state=all").await?;
-    let found = numbers(&there);
-    ensure!(found.iter().copied().collect::<BTreeSet<_>>().len() == found.len(), "an alert is there twice");
-    let missing: Vec<_> = acknowledged.iter().filter(|n| found.binary_search(n).is_err()).collect();
-    ensure!(missing.is_empty(), "acknowledged and lost: {missing:?}");
-    ensure!(there.iter().all(|alert| !alert["incident"].is_null()), "an alert is in no incident");
-    let incidents = quell.list("/api/v1/incidents?state=all").await?;
-    let whole = incidents.iter().filter(|incident| incident["merged_into"].is_null());
-    let held: u64 = whole.filter_map(|incident| incident["alerts_total"].as_u64()).sum();
-    ensure!(held == found.len() as u64, "{} alerts, and {held} in {} incidents", found.len(), incidents.len());
-    Ok(incidents.len())
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! Absent on purpose: what is posted to it.
 #![allow(dead_code, reason = "each test uses its part")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -176,4 +177,23 @@ pub(crate) fn numbers(alerts: &[Value]) -> Vec<u64> {
     let mut all: Vec<u64> = alerts.iter().filter_map(|alert| alert["labels"]["n"].as_str()?.parse().ok()).collect();
     all.sort_unstable();
     all
+}
+
+/// Every acknowledged alert is there once, in one incident that is there once; how many incidents there are. That no
+/// two have one beginning is the store's own promise, by a unique index.
+pub(crate) async fn check_all_there(quell: &Process, acknowledged: &BTreeSet<u64>) -> anyhow::Result<usize> {
+    until("everything decided", Duration::from_secs(40), async || quell.is_done().await).await?;
+    let there = quell.list("/api/v1/alerts?state=all").await?;
+    let found = numbers(&there);
+    ensure!(found.iter().copied().collect::<BTreeSet<_>>().len() == found.len(), "an alert is there twice");
+    let missing: Vec<_> = acknowledged.iter().filter(|n| found.binary_search(n).is_err()).collect();
+    ensure!(missing.is_empty(), "acknowledged and lost: {missing:?}");
+    ensure!(there.iter().all(|alert| !alert["incident"].is_null()), "an alert is in no incident");
+    let incidents = quell.list("/api/v1/incidents?state=all").await?;
+    let whole = incidents.iter().filter(|incident| incident["merged_into"].is_null());
+    let held: u64 = whole.filter_map(|incident| incident["alerts_total"].as_u64()).sum();
+    ensure!(held == found.len() as u64, "{} alerts, and {held} in {} incidents", found.len(), incidents.len());
+    let ids: BTreeSet<&str> = incidents.iter().filter_map(|incident| incident["id"].as_str()).collect();
+    ensure!(ids.len() == incidents.len(), "an incident is there twice");
+    Ok(incidents.len())
 }
