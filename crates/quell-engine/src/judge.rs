@@ -3,6 +3,7 @@
 //! Absent on purpose: how suspects are ranked (`locate`) and how far a failure reaches (`quell-cmdb`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quell_cmdb::{Blast, CiIx};
 use quell_domain::{
@@ -17,12 +18,23 @@ use crate::lifecycle::QUELL;
 use crate::locate::{STANDS_OUT, doubt, locate};
 use crate::members::Member;
 
+/// An incident that has changed waits no longer than this to be judged anew, however many alerts it has.
+const AT_MOST: Duration = Duration::from_secs(15);
+
 impl Engine {
-    /// Has an incident judged anew a little later, once for all that changes until then.
+    /// Has an incident judged anew a little later, once for all that changes until then. One with many alerts is judged
+    /// less often, because all of them are read again each time.
     pub(crate) fn review_soon(&mut self, number: u64) {
-        let at = self.now() + self.settings.lifecycle.review_after;
+        let hundreds = u32::try_from(self.live(number).members.len() / 100).unwrap_or(u32::MAX).max(1);
+        let after = self.settings.lifecycle.review_after;
+        self.review_after(number, after.saturating_mul(hundreds).min(AT_MOST.max(after)));
+    }
+
+    /// The same after this time, unless it is judged before.
+    pub(crate) fn review_after(&mut self, number: u64, after: Duration) {
+        let at = self.now() + after;
         let row = &mut self.live(number).row;
-        if row.review_at.is_none() {
+        if row.review_at.is_none_or(|known| known > at) {
             row.review_at = Some(at);
             self.deadlines.add(at, DeadlineReason::IncidentReview, number);
         }

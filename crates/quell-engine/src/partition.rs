@@ -109,10 +109,13 @@ impl Fade {
     }
 }
 
-/// Finds the troubles behind alerts, which are in the order of time. `above` says for each place which others it hangs
-/// on, itself among them, each with the share of the troubles there that strike here, as a logarithm.
-pub(crate) fn partition(sights: &[Sight], above: &[Vec<(u32, f64)>]) -> Found {
-    let mut search = Search::new(sights, above.len());
+/// Says of a place which others it hangs on, itself among them, each with the share of the troubles there that strike
+/// here, as a logarithm.
+pub(crate) type Above<'a> = &'a mut dyn FnMut(u32) -> Vec<(u32, f64)>;
+
+/// Finds the troubles behind alerts, which are in the order of time, among so many places.
+pub(crate) fn partition(sights: &[Sight], places: usize, above: Above<'_>) -> Found {
+    let mut search = Search::new(sights, places);
     search.greedy();
     search.turns(TURNS);
     search.simplify();

@@ -23,6 +23,16 @@ use crate::suspects::{KIN, Place, Suspect, WHOLE};
 /// CIs of an incident whose surroundings are looked at: fewer explain nothing but themselves.
 const LEAST: u32 = 3;
 
+/// An incident without a new alert for so long has come to rest.
+const REST: Duration = Duration::from_secs(60);
+
+/// One in so many CIs around an incident must be new since they were looked at together. So what a look costs, which
+/// grows with what is looked at, is shared by as many new alerts.
+const GROWTH: u64 = 4;
+
+/// The same of one that has come to rest.
+const GROWTH_AT_REST: u64 = 16;
+
 /// CIs of an incident that stands alone.
 const SMALL: usize = 8;
 
@@ -42,7 +52,7 @@ const INCIDENTS: usize = 48;
 const CLAIMANTS: usize = 24;
 
 /// Alerts looked at together: the latest.
-const ALERTS: usize = 2048;
+const ALERTS: usize = 1024;
 
 /// Labels whose words are looked at.
 const WORDS: usize = 16;
@@ -91,23 +101,52 @@ impl Places {
 }
 
 impl Engine {
-    /// Looks again at an incident and what is around it, if it has grown by a good part since it was last looked at.
+    /// Looks again at an incident and what is around it, if both have grown by a good part since they were last looked
+    /// at. What grows on while there is little new around it is looked at when it has come to rest.
     pub(crate) fn revise(&mut self, number: u64) {
-        if !self.revisable(number) {
+        if !self.revisable(number) || !self.grown(number) {
             return;
         }
-        let live = self.live(number);
-        let size = u32::try_from(live.cis.len()).unwrap_or(u32::MAX);
-        if size < LEAST || u64::from(size) * 10 < u64::from(live.row.looked_at) * 11 {
-            return;
-        }
-        live.row.looked_at = size;
         let around = self.around(number);
+        let (mut all, mut new) = (0, 0);
+        for other in &around {
+            let live = &self.incidents[other];
+            let size = live.cis.len() as u64;
+            all += size;
+            new += size.saturating_sub(u64::from(live.row.looked_at));
+        }
+        let now = self.now();
+        let at_rest = now.since(self.live(number).row.last_fired_at) >= REST;
+        if new * (if at_rest { GROWTH_AT_REST } else { GROWTH }) < all {
+            if !at_rest {
+                self.review_after(number, REST);
+            }
+            return;
+        }
+        for &other in &around {
+            self.looked_at(other);
+        }
         let units = self.units(&around);
         let (sights, mut places) = self.sights(&units);
-        let above = self.above(&mut places);
-        let found = partition(&sights, &above);
+        let count = places.all.len();
+        let found = partition(&sights, count, &mut |place| self.above(&mut places, place));
         self.act_on(&units, &places, &found);
+    }
+
+    /// True when an incident has grown by a good part since it was last looked at.
+    fn grown(&self, number: u64) -> bool {
+        let live = &self.incidents[&number];
+        let size = u32::try_from(live.cis.len()).unwrap_or(u32::MAX);
+        size >= LEAST && u64::from(size) * 10 >= u64::from(live.row.looked_at) * 11
+    }
+
+    fn looked_at(&mut self, number: u64) {
+        let live = self.live(number);
+        let size = u32::try_from(live.cis.len()).unwrap_or(u32::MAX);
+        if live.row.looked_at != size {
+            live.row.looked_at = size;
+            self.touch_incident(number);
+        }
     }
 
     /// True when quell may move alerts to and from an incident by itself.
@@ -290,35 +329,27 @@ impl Engine {
         .collect()
     }
 
-    /// What the places hang on, with the share of the troubles there that strike here. What CIs of like names have in
+    /// What a place hangs on, with the share of the troubles there that strike here. What CIs of like names have in
     /// common is among it.
-    fn above(&mut self, places: &mut Places) -> Vec<Vec<(u32, f64)>> {
+    fn above(&mut self, places: &mut Places, place: u32) -> Vec<(u32, f64)> {
         let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
         let share = |hops: u32, count: u32| match hops {
             0 => OWN.ln(),
             hops => ((1.0 - OWN) * HOP.powi(hops.cast_signed()) / f64::from(count.max(1))).ln(),
         };
-        let mut above = Vec::with_capacity(places.all.len());
-        for &place in &places.all.clone() {
-            let mut list = Vec::new();
-            let Place::Ci(own) = place else {
-                above.push(vec![(places.number(place), share(0, 1))]);
-                continue;
-            };
-            for suspect in self.suspects.of(&self.graph, own, max_hops, limit).iter() {
-                let Place::Ci(ci) = suspect.place else { continue };
-                let Some(&number) = places.of.get(&suspect.place) else { continue };
-                let cone = self.suspects.cone(&self.graph, ci, max_hops);
-                list.push((number, share(suspect.hops, cone.at.get(suspect.hops as usize).copied().unwrap_or(1))));
-            }
-            let kin = self.suspects.kin(&self.graph);
-            if let Some(group) = kin.of(own) {
-                let count = u32::try_from(kin.members(group).len()).unwrap_or(u32::MAX);
-                list.push((places.number(Place::Kin(group)), share(1, count)));
-            }
-            above.push(list);
+        let Place::Ci(own) = places.all[place as usize] else { return vec![(place, share(0, 1))] };
+        let mut above = Vec::new();
+        for suspect in self.suspects.of(&self.graph, own, max_hops, limit).iter() {
+            let Place::Ci(ci) = suspect.place else { continue };
+            let Some(&number) = places.of.get(&suspect.place) else { continue };
+            let cone = self.suspects.cone(&self.graph, ci, max_hops);
+            above.push((number, share(suspect.hops, cone.at.get(suspect.hops as usize).copied().unwrap_or(1))));
         }
-        above.resize(places.all.len(), Vec::new());
+        let kin = self.suspects.kin(&self.graph);
+        if let Some(group) = kin.of(own) {
+            let count = u32::try_from(kin.members(group).len()).unwrap_or(u32::MAX);
+            above.push((places.number(Place::Kin(group)), share(1, count)));
+        }
         above
     }
 

@@ -3,7 +3,9 @@
 //!
 //! Absent on purpose: alerts; only where and when troubles struck counts here.
 
-use super::{COST_ABOVE, NEAR, Search, TROUBLE};
+use std::collections::BTreeMap;
+
+use super::{Above, COST_ABOVE, NEAR, Search, TROUBLE};
 
 /// Troubles that a place gathers: how much better it explains them than chance, and each with how likely it is then.
 struct Gathered {
@@ -14,19 +16,19 @@ struct Gathered {
 
 impl Search<'_> {
     /// Which troubles are one, seen in several places.
-    pub(super) fn heads(&self, above: &[Vec<(u32, f64)>]) -> Vec<(u32, u32)> {
+    pub(super) fn heads(&self, above: Above<'_>) -> Vec<(u32, u32)> {
         let mut heads: Vec<(u32, u32)> = (0..).zip(&self.troubles).map(|(at, trouble)| (at, trouble.place)).collect();
         let mut value: Vec<f64> = self.rarity();
         let mut free = vec![true; self.troubles.len()];
-        let mut below: Vec<Vec<(u32, f64)>> = vec![Vec::new(); above.len()];
+        let mut below: BTreeMap<u32, Vec<(u32, f64)>> = BTreeMap::new();
         for (at, trouble) in (0..).zip(&self.troubles) {
-            for &(place, share) in &above[trouble.place as usize] {
-                below[place as usize].push((at, share));
+            for (place, share) in above(trouble.place) {
+                below.entry(place).or_default().push((at, share));
             }
         }
         loop {
             let mut best: Option<Gathered> = None;
-            for (place, below) in (0..).zip(&below) {
+            for (&place, below) in &below {
                 for &(first, _) in below.iter().filter(|_| below.len() > 1) {
                     let onset = self.troubles[first as usize].onset;
                     let Some((gain, taken)) = self.gathered(below, onset, &value, &free) else { continue };

@@ -35,7 +35,7 @@ fn check(places: &[&str], alerts: &str, expected: &[&str]) {
         (0..).zip(&cones).filter_map(on).collect()
     };
     let above: Vec<Vec<(u32, f64)>> = cones.iter().map(above).collect();
-    let found = partition(&sights, &above);
+    let found = partition(&sights, above.len(), &mut |place| above[place as usize].clone());
     let mut troubles: BTreeMap<(u32, u32), Vec<&str>> = BTreeMap::new();
     for (word, of) in alerts.split(' ').zip(&found.of) {
         if let Some(of) = of {
@@ -103,6 +103,6 @@ fn what_nothing_ties_goes_to_the_liveliest_trouble() {
     let quarter = [(0, 0.25_f64.ln())];
     let tied = |at, ci| sight(at, ci, &quarter, 0.0);
     let sights = |stray| [tied(0.0, 0), tied(3.0, 1), tied(6.0, 2), sight(9.0, 3, &[], stray)];
-    assert_eq!(partition(&sights(0.05), &[Vec::new()]).of, [Some(0); 4]);
-    assert_eq!(partition(&sights(0.0), &[Vec::new()]).of, [Some(0), Some(0), Some(0), None]);
+    assert_eq!(partition(&sights(0.05), 1, &mut |_| Vec::new()).of, [Some(0); 4]);
+    assert_eq!(partition(&sights(0.0), 1, &mut |_| Vec::new()).of, [Some(0), Some(0), Some(0), None]);
 }
