@@ -8,7 +8,7 @@ use crate::chance::{bits, unit};
 use crate::evaluate::{Plan, evaluate};
 use crate::features::{EXACT, OWN, exact, own};
 use crate::forecast::forecasts;
-use crate::history::{DAY, History, Span};
+use crate::history::{DAY, History, Links, Span};
 use crate::next::Next;
 use crate::sweep::Sweep;
 use crate::train::{Chosen, Model};
@@ -150,6 +150,29 @@ fn own_features_see_windows_neighbours_and_the_calendar() {
     assert_eq!(feature(OWN, own(&sweep, 2), "service_3d"), 0.0, "without a service there are no neighbours");
     sweep.advance(MONDAY + 19 * DAY);
     assert_eq!(feature(OWN, own(&sweep, 0), "target_weekend"), 1.0, "a Saturday");
+}
+
+#[test]
+fn neighbours_in_the_graph_are_seen_with_their_past_only() {
+    let on =
+        |signature: &str, ci: &str, at: f64| HistoricIncident { ci: Some(CiId::new(ci)), ..incident(signature, at) };
+    let incidents = [on("a", "web", 12.0), on("b", "db", 13.0), on("b", "db", 14.5), on("c", "far", 13.0)];
+    let links: Links = [("web", vec!["db", "unseen", "web"]), ("db", vec!["web"])]
+        .map(|(ci, near)| (CiId::new(ci), near.into_iter().map(CiId::new).collect()))
+        .into();
+    let span = Span::of(&incidents).expect("some");
+    let history = History::linked(&incidents, span, &links);
+    let mut sweep = Sweep::new(&history, DAY);
+    sweep.advance(MONDAY + 14 * DAY);
+    // One incident of the neighbour, a day before the origin; that of half a day after it is not seen.
+    let rate = |half_life: f64| (2.0_f64.ln() / half_life * (-1.0 / half_life).exp2()).ln_1p();
+    let near = |series: usize, name: &str| feature(OWN, own(&sweep, series), name);
+    assert!((near(0, "ci_3d") - rate(3.0)).abs() < 1e-12 && (near(0, "ci_28d") - rate(28.0)).abs() < 1e-12);
+    assert!(near(1, "ci_3d") > 0.0 && near(2, "ci_3d") == 0.0, "nothing stands next to the third");
+    let alone = History::new(&incidents, span);
+    let mut sweep = Sweep::new(&alone, DAY);
+    sweep.advance(MONDAY + 14 * DAY);
+    assert_eq!(feature(OWN, own(&sweep, 0), "ci_3d"), 0.0, "without a graph only the CI itself counts");
 }
 
 #[test]
