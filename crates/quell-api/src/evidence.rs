@@ -55,7 +55,8 @@ impl Toll {
         let ended = |row: &Recognition| (row.incident, row.ended_at.unwrap_or(now));
         let ended: BTreeMap<_, _> = incidents.iter().map(ended).collect();
         let busy = involved.iter().filter_map(|one| Some(ended.get(&one.incident)?.micros() - one.since.micros()));
-        let hours = busy.map(|micros| micros.max(0) as f64 / 3_600e6).sum();
+        // An empty sum of numbers is -0, which people would see.
+        let hours = busy.fold(0.0, |sum: f64, micros| sum + micros.max(0) as f64 / 3_600e6);
         let money = price.map(|PersonHour { price, currency }| (price * hours, currency.clone()));
         Toll { people: involved.iter().map(|one| one.person.clone()).collect(), hours, money }
     }
@@ -241,7 +242,7 @@ fn what_if(detail: &ProblemDetail, own: &[Recognition], beside: &[Recognition], 
         kind,
         text,
         incidents: rows.len(),
-        minutes: rows.iter().filter_map(|row| took(row)).sum(),
+        minutes: rows.iter().filter_map(|row| took(row)).fold(0.0, |sum, took| sum + took),
     };
     let mut what_if = vec![sum("fixed", "this problem were fixed".to_owned(), own.iter().collect())];
     if let Some(cause) = &detail.problem.cause {

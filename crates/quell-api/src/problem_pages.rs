@@ -14,7 +14,7 @@ use quell_store::{Page, ProblemDetail, ProblemQuery};
 
 use crate::App;
 use crate::charts::Chart;
-use crate::evidence::{Evidence, Toll};
+use crate::evidence::{Evidence, Toll, WhatIf};
 use crate::forecasts::{self, Expected};
 use crate::pages::{Frame, show};
 use crate::params::Params;
@@ -167,8 +167,8 @@ fn names(toll: &Toll) -> String {
     toll.people.iter().take(NAMES).cloned().collect::<Vec<_>>().join(", ")
 }
 
-fn spent(minutes: &f64) -> String {
-    long(*minutes)
+fn spent(row: &WhatIf) -> String {
+    if row.incidents == 0 { "–".to_owned() } else { long(row.minutes) }
 }
 
 fn share(share: &f64) -> String {

@@ -82,7 +82,8 @@ pub fn forecasts(model: &Model, next: Option<&Next>, history: &History, at: Time
                 model.last_window.probability(table.last_window[row].ln_1p()),
                 model.base_rate,
             ],
-            window: next.and_then(|next| next.window(history, series, at.micros())),
+            window: next
+                .and_then(|next| next.window(history, series, at.micros(), Some((model.horizon, said.probability)))),
         }
     };
     let abstains = abstention(model, &belief);

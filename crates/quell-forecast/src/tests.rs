@@ -274,10 +274,20 @@ fn a_clockwork_is_foreseen_in_time() {
     let at = Timestamp::from_micros(MONDAY + 150 * DAY);
     let next = Next::train(&history, at, 1).expect("enough");
     for series in &history.series {
-        let window = next.window(&history, series, at.micros()).expect("known");
+        let window = next.window(&history, series, at.micros(), None).expect("known");
         let coming = *series.opened.iter().find(|opened| **opened >= at.micros()).expect("one comes");
         let off = (window.middle.expect("within the curve").micros() - coming).abs() as f64 / DAY as f64;
         assert!(off < 1.5, "{}: {off} days off", series.signature);
         assert!(window.early <= window.middle && window.middle <= window.late);
+        // It agrees with what is said of a week, whatever that is.
+        let week = Timestamp::from_micros(at.micros() + 7 * DAY);
+        for chance in [0.0, 0.05, 0.3, 0.7, 0.95, 1.0] {
+            let window = next.window(&history, series, at.micros(), Some((7 * DAY, chance))).expect("known");
+            let within = |instant: Option<Timestamp>| instant.is_some_and(|instant| instant < week);
+            for (share, instant) in [(0.1, window.early), (0.5, window.middle), (0.9, window.late)] {
+                assert!(!within(instant) || share <= chance, "{chance}: {window:?}");
+                assert!(share > chance || instant.is_none_or(|instant| instant <= week), "{chance}: {window:?}");
+            }
+        }
     }
 }
