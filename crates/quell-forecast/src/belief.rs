@@ -12,9 +12,12 @@ use crate::platt::Platt;
 /// Days after which a window counts half; never less than half in one window of a longer horizon.
 const HALF_LIFE: f64 = 14.0;
 /// Days whose usual gain may be lost without a pause before a lead is given up, and the least and the most of it in
-/// windows; measured on made-up breaks (`docs/forecast.md`).
-const PATIENCE: f64 = 3.5;
-const WINDOWS: [f64; 2] = [0.5, 2.0];
+/// windows: fewer are taken for a break where there is none, more leave a break unseen; measured on made-up logs with and
+/// without one (`docs/forecast.md`).
+const PATIENCE: f64 = 5.25;
+const WINDOWS: [f64; 2] = [0.75, 2.0];
+/// The same for the trust, in windows.
+const TRUST: f64 = 0.5;
 
 /// A curve from log-odds to a probability that goes on learning, and forgets at the same pace.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -99,7 +102,7 @@ pub struct Slump {
 }
 
 impl Slump {
-    /// Takes in the gain of one more window; what the standing should be set to where too much is lost.
+    /// Takes in the gain of one more window; what is usually gained or lost in one, where too much is lost.
     fn take(&mut self, gain: f64, kept: f64, patience: f64) -> Option<f64> {
         let [squares, windows] = self.swing;
         let usual = (squares / windows.max(f64::MIN_POSITIVE)).sqrt();
@@ -108,7 +111,7 @@ impl Slump {
         let broken = windows >= 2.0 && self.lost > patience * usual;
         broken.then(|| {
             self.lost = 0.0;
-            -usual
+            usual
         })
     }
 }
@@ -157,10 +160,11 @@ impl Belief {
         let [least, most] = WINDOWS;
         let patience = (PATIENCE / days(horizon)).clamp(least, most);
         let standings =
-            [(&mut self.lead, lead, patience), (&mut self.order, order, patience), (&mut self.trust, trust, least)];
+            [(&mut self.lead, lead, patience), (&mut self.order, order, patience), (&mut self.trust, trust, TRUST)];
         for (slump, (standing, gain, patience)) in self.slump.iter_mut().zip(standings) {
-            if let Some(fallen) = slump.take(gain, kept, patience) {
-                *standing = standing.min(fallen);
+            // What was lost is earned again by what is usually gained in one window.
+            if let Some(usual) = slump.take(gain, kept, patience) {
+                *standing = standing.min(-usual);
             }
         }
     }

@@ -47,9 +47,15 @@ impl Span {
         times.sort_unstable();
         let few = times.len() / 40;
         let [early, late] = [times[few], times[times.len() - 1 - few]].map(|at| at.div_euclid(DAY) * DAY);
-        let quarter = (whole.end.micros() - whole.start.micros()) / 4;
-        let start = if early - whole.start.micros() > quarter { early } else { whole.start.micros() };
-        let end = if whole.end.micros() - late - DAY > quarter { late + DAY } else { whole.end.micros() };
+        let (mut start, mut end) = (whole.start.micros(), whole.end.micros());
+        // Twice, because a mistyped year on one side hides one on the other.
+        for _ in 0..2 {
+            let quarter = (end - start) / 4;
+            (start, end) = (
+                if early - start > quarter { early } else { start },
+                if end - late - DAY > quarter { late + DAY } else { end },
+            );
+        }
         Some(Span { start: Timestamp::from_micros(start), end: Timestamp::from_micros(end) })
     }
 

@@ -260,6 +260,10 @@ fn a_sparse_beginning_and_a_mistyped_year_are_left_out_of_the_span() {
     let whole = whole.expect("some");
     assert!(busy.start.since(whole.start) <= Duration::from_secs(3 * 86_400), "{busy:?}");
     assert!(whole.end.since(busy.end) <= Duration::from_secs(3 * 86_400), "{busy:?}");
+    // A mistyped year on one side does not hide one on the other.
+    incidents.extend([incident("older", -700_000.0), incident("later", 2_900_000.0)]);
+    let busy = Span::busy(&incidents).expect("some");
+    assert!((95.0..=100.0).contains(&busy.days()) && busy.start >= whole.start, "{busy:?}");
     assert_eq!(Span::busy(&[]), None);
 }
 
