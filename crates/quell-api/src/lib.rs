@@ -3,6 +3,7 @@
 //! Deliberately absent: decisions, SQL, and any way around the log; whatever changes something goes through
 //! [`ports::Intake`].
 
+mod again;
 mod answer;
 mod body;
 mod changes;

@@ -127,6 +127,11 @@ async fn a_problem_shows_its_evidence_and_what_it_costs_people() {
     assert_eq!(what_if("held"), [(Some(0), Some(0.0)), (Some(1), Some(10.0)), (Some(1), Some(10.0))]);
     let one = get(&script.router(), "/api/v1/problems/PRB-1").await.json();
     conforms("Problem", &one);
+    // The incident and the list say in a few words that it recurs.
+    for path in ["/", "/incidents/INC-7"] {
+        let page = get(&script.router(), path).await.text;
+        assert!(page.contains("2 times in 14 d, 50 % again within 7 d"), "{path}: {page}");
+    }
     let toll = json!({"people": [NASTY, "ana"], "person_hours": 0.13, "money": {"amount": 10.67, "currency": "EUR"}});
     assert_eq!(one["toll"], toll);
     let page = get(&script.router(), "/problems/PRB-1").await.text;
