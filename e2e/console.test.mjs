@@ -17,7 +17,7 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const patience = 120_000;
 const attack = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script> & "quoted"';
 
-let browser, quell, origin, pictures;
+let browser, quell, origin, pictures, problem;
 
 function setting(name) {
   assert.ok(process.env[name], `${name} is not set: run ./dev test, which sets it`);
@@ -57,6 +57,10 @@ before(async () => {
     if (list !== last) [last, since] = [list, Date.now()];
     return list.includes('"INC-') && Date.now() - since > 3_000;
   });
+  const taken = await fetch(`${origin}/api/v1/history`, {
+    method: 'POST', headers: { 'content-type': 'text/csv' }, body: history(),
+  });
+  assert.equal(taken.status, 200, await taken.text());
   browser = await chromium.launch({
     executablePath: setting('QUELL_CHROMIUM'),
     args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update',
@@ -72,6 +76,27 @@ after(async () => {
     await ended.catch(() => quell.kill('SIGKILL'));
   }
 });
+
+/** Half a year of another system's incidents: four CIs that fail every few days, and six that seldom do. */
+function history() {
+  const [lines, day] = [['opened_at,ci,closed_at'], 86_400_000];
+  for (let ci = 0; ci < 10; ci += 1) {
+    const every = ci < 4 ? 3 + ci : 40 + ci;
+    for (let ago = 180 - ci; ago > 0.1; ago -= every * (0.8 + 0.4 * ((ci * 7 + Math.ceil(ago) * 13) % 10) / 10)) {
+      const opened = Date.now() - ago * day;
+      const closed = new Date(opened + (10 + ci * 5 + Math.ceil(ago) % 20) * 60_000);
+      lines.push(`${new Date(opened).toISOString()},imported-${ci},${closed.toISOString()}`);
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+async function post(path, body) {
+  const headers = { 'content-type': 'application/json' };
+  const response = await fetch(origin + path, { method: 'POST', headers, body: JSON.stringify(body) });
+  assert.equal(response.status, 202, `POST ${path}: ${await response.clone().text()}`);
+  return response.json();
+}
 
 /** Opens `path` and calls `act(page)`; afterwards nothing may have gone wrong in the page. */
 async function visit(path, options, act) {
@@ -224,11 +249,46 @@ test('hygiene is reached by keyboard and lists what should be put right', async 
   });
 });
 
+test('a trouble is made a problem, and its page shows what stands behind it', async () => {
+  if ((await json('/api/v1/signatures')).items.length === 0) {
+    const [incident] = (await json('/api/v1/incidents?state=open&limit=1000')).items.slice(-1);
+    await post(`/api/v1/incidents/${incident.id}/resolve`, { by: 'Ana Browser' });
+  }
+  const signature = await eventually('an incident is over', async () => (await json('/api/v1/signatures')).items[0]?.id);
+  await post(`/api/v1/signatures/${signature}/draft`, { by: 'Ana Browser' });
+  problem = await eventually('it is drafted', async () => (await json('/api/v1/problems')).items[0]?.id);
+  await visit(`/problems/${problem}`, {}, async (page) => {
+    await submit(page, 'comment', [[['by'], 'Ana Browser'], [['text'], 'it comes back']]);
+    assert.equal(new URL(page.url()).pathname, `/problems/${problem}`, 'the form leads back');
+    await page.getByText('it comes back').first().waitFor();
+    const rows = page.locator('section[aria-labelledby="what-if"] tbody tr');
+    const { what_if: told } = await json(`/api/v1/problems/${problem}/evidence`);
+    assert.equal(await rows.count(), told.items.length);
+    await page.getByText('Another trouble, or the same as another?').click();
+    await page.locator('form[action*="/signatures/"] [name="into"]').waitFor();
+  });
+});
+
+test('forecasts are listed by CI, with their curve and their reason', async () => {
+  await eventually('there are forecasts', async () => (await json('/api/v1/forecasts?subject=ci')).items.length > 0);
+  await visit('/forecasts', {}, async (page) => {
+    await page.getByRole('link', { name: 'by CI, 7 d' }).click();
+    await page.waitForURL('**/forecasts?subject=ci&horizon=7d');
+    const { items } = await json('/api/v1/forecasts?subject=ci&horizon=7d');
+    const words = await page.locator('main').innerText();
+    assert.ok(words.includes(items[0].name) && /min \(\d+ to \d+\)/.test(words), words);
+    if (items[0].reason) assert.ok(words.includes(items[0].reason), `the page says ${items[0].reason}`);
+  });
+});
+
 for (const colorScheme of ['light', 'dark']) {
   for (const width of [1280, 390]) {
     test(`the pages are sound and accessible: ${colorScheme}, ${width} px`, async () => {
       const id = await firstOpen();
-      for (const [name, path] of [['list', '/'], ['incident', `/incidents/${id}`], ['hygiene', '/hygiene']]) {
+      for (const [name, path] of [
+        ['list', '/'], ['incident', `/incidents/${id}`], ['hygiene', '/hygiene'], ['problems', '/problems'],
+        ['problem', `/problems/${problem}`], ['forecasts', '/forecasts?subject=ci&horizon=7d'],
+      ]) {
         await visit(path, { colorScheme, viewport: { width, height: 900 } }, async (page) => {
           // A page with the mouse over it never changes by itself.
           await page.mouse.move(width / 2, 450);

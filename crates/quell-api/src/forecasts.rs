@@ -2,7 +2,7 @@
 //!
 //! Absent on purpose: making them; a worker of the process does that beside the stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use askama::Template;
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::App;
 use crate::answer::Problem;
 use crate::body::{self, Caps};
+use crate::charts::Chart;
 use crate::pages::{Frame, show};
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
 
@@ -49,6 +50,12 @@ pub(crate) async fn forecasts(State(app): State<Arc<App>>, uri: Uri) -> Result<J
     Ok(Json(json!({"made_at": made_at, "items": rows.iter().map(shape).collect::<Vec<_>>()})))
 }
 
+/// Why it is not the model that speaks; `None` where it does.
+fn because(row: &KeptForecast) -> Option<&str> {
+    const EWMA: &str = "the model does not beat the EWMA on what was seen here, so the EWMA speaks";
+    row.abstains.as_deref().or((row.rests_on == "ewma").then_some(EWMA))
+}
+
 fn shape(row: &KeptForecast) -> Value {
     let KeptForecast {
         at: _,
@@ -65,12 +72,15 @@ fn shape(row: &KeptForecast) -> Value {
         window: [early, middle, late],
         seen,
         dependents,
+        dependents_between,
         minutes,
+        minutes_between,
         model,
         scored: _,
         outcome: _,
     } = row;
     let instant = |at: &Option<quell_domain::Timestamp>| at.map(|at| at.to_string());
+    let between = |between: &Option<[f64; 2]>| between.map(|[low, high]| json!({"low": low, "high": high}));
     json!({
         "subject": subject.as_str(),
         "name": name,
@@ -83,8 +93,11 @@ fn shape(row: &KeptForecast) -> Value {
         "abstains": abstains,
         "window": {"early": instant(early), "middle": instant(middle), "late": instant(late)},
         "incidents": seen,
+        "reason": because(row),
         "expected_dependents": dependents,
+        "expected_dependents_interval": between(dependents_between),
         "expected_minutes": minutes,
+        "expected_minutes_interval": between(minutes_between),
         "model": model.to_string(),
     })
 }
@@ -193,24 +206,70 @@ pub(crate) async fn import(State(app): State<Arc<App>>, request: Request) -> Res
 #[template(path = "forecasts.html")]
 struct ForecastsPage {
     frame: Frame,
+    tabs: Vec<Tab>,
+    ahead: &'static str,
     rows: Vec<KeptForecast>,
-    cards: Vec<(&'static str, &'static str, Option<KeptScorecard>)>,
+    abstains: bool,
+    /// Why they do not rest on the model, each reason once.
+    reasons: Vec<String>,
+    cards: Vec<Card>,
+}
+
+/// One of the lists.
+struct Tab {
+    subject: &'static str,
+    horizon: &'static str,
+    word: &'static str,
+    current: bool,
+}
+
+const TABS: [(Subject, &str, u32, &str); 4] = [
+    (Subject::Signature, "7d", HORIZONS[1], "by signature, 7 d"),
+    (Subject::Signature, "24h", HORIZONS[0], "by signature, 24 h"),
+    (Subject::Ci, "7d", HORIZONS[1], "by CI, 7 d"),
+    (Subject::Ci, "24h", HORIZONS[0], "by CI, 24 h"),
+];
+
+/// One scorecard, with its curve drawn.
+struct Card {
+    what: &'static str,
+    word: &'static str,
+    card: Option<KeptScorecard>,
+    chart: Chart,
 }
 
 /// `GET /forecasts`.
 pub(crate) async fn page(State(app): State<Arc<App>>, uri: Uri) -> Response {
     let page = async {
-        Params::read(&uri, &[])?;
+        let params = Params::read(&uri, &["subject", "horizon"])?;
+        let (of, ahead) = (subject(&params)?, horizon(&params)?);
         let (store, shard) = (&app.api.store, app.api.shard);
-        let rows = store.forecasts(shard, Subject::Signature, HORIZONS[1], Which::Latest, LISTED).await?;
+        let rows = store.forecasts(shard, of, ahead, Which::Latest, LISTED).await?;
         let mut cards = Vec::new();
         for subject in Subject::ALL {
             for (horizon, word) in HORIZONS.into_iter().zip(["within a day", "within a week"]) {
                 let what = if subject == Subject::Ci { "by CI" } else { "by signature" };
-                cards.push((what, word, card(&app, subject, horizon).await?));
+                let card = card(&app, subject, horizon).await?;
+                let chart = card.as_ref().map_or_else(Chart::default, |card| Chart::calibration(&card.curve));
+                cards.push(Card { what, word, card, chart });
             }
         }
-        Ok(ForecastsPage { frame: Frame::new(&app, "Forecasts"), rows, cards })
+        let reasons: BTreeSet<String> = rows.iter().filter_map(|row| because(row).map(str::to_owned)).collect();
+        let tab = |(of_tab, horizon, length, word): (Subject, &'static str, u32, &'static str)| Tab {
+            subject: of_tab.as_str(),
+            horizon,
+            word,
+            current: (of_tab, length) == (of, ahead),
+        };
+        Ok(ForecastsPage {
+            frame: Frame::new(&app, "Forecasts"),
+            tabs: TABS.map(tab).into(),
+            ahead: if ahead == HORIZONS[0] { "day" } else { "week" },
+            abstains: rows.first().is_some_and(|row| row.abstains.is_some()),
+            rows,
+            reasons: reasons.into_iter().collect(),
+            cards,
+        })
     };
     show(&app, page.await)
 }
@@ -229,11 +288,13 @@ fn three(value: &f64) -> String {
 }
 
 fn usual(row: &KeptForecast) -> String {
-    row.minutes.map_or_else(|| "–".to_owned(), |minutes| format!("{minutes:.0} min"))
+    let between = row.minutes_between.map(|[low, high]| format!(" ({low:.0} to {high:.0})")).unwrap_or_default();
+    row.minutes.map_or_else(|| "–".to_owned(), |minutes| format!("{minutes:.0} min{between}"))
 }
 
 fn reach(row: &KeptForecast) -> String {
-    row.dependents.map_or_else(|| "–".to_owned(), |cis| format!("{cis:.0}"))
+    let between = row.dependents_between.map(|[low, high]| format!(" ({low:.0} to {high:.0})")).unwrap_or_default();
+    row.dependents.map_or_else(|| "–".to_owned(), |cis| format!("{cis:.0}{between}"))
 }
 
 fn likely(row: &KeptForecast) -> String {

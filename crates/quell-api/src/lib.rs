@@ -3,11 +3,14 @@
 //! Deliberately absent: decisions, SQL, and any way around the log; whatever changes something goes through
 //! [`ports::Intake`].
 
+mod again;
 mod answer;
 mod body;
 mod changes;
+mod charts;
 mod commands;
 mod doors;
+mod evidence;
 mod forecasts;
 mod guard;
 mod health;
@@ -62,6 +65,17 @@ pub struct Api {
     pub limits: ApiLimits,
     /// The clock for ages on pages.
     pub now: Now,
+    /// What an hour of somebody's work costs, where it is configured.
+    pub person_hour: Option<PersonHour>,
+}
+
+/// What an hour of somebody's work costs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PersonHour {
+    /// The price.
+    pub price: f64,
+    /// In what, as people write it.
+    pub currency: String,
 }
 
 impl fmt::Debug for Api {

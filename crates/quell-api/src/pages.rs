@@ -2,6 +2,7 @@
 //!
 //! Absent on purpose: markup in code. Templates escape whatever is put into them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -12,6 +13,7 @@ use quell_domain::{Alert, AlertState, Cause, Incident, IncidentId, IncidentState
 use quell_store::{IncidentDetail, IncidentQuery, Page};
 
 use crate::App;
+use crate::again::again;
 use crate::answer::Problem;
 use crate::commands::incident_id;
 use crate::hygiene::{self, Hygiene};
@@ -83,6 +85,14 @@ struct ListPage {
     first: bool,
     next: Option<IncidentId>,
     host: String,
+    /// What recurs, by the number of an incident.
+    again: BTreeMap<u64, String>,
+}
+
+impl ListPage {
+    fn recurs(&self, incident: &Incident) -> Option<&String> {
+        self.again.get(&incident.id.number)
+    }
 }
 
 #[derive(Template)]
@@ -95,6 +105,8 @@ struct IncidentPage {
     merged: Vec<IncidentId>,
     split: Vec<IncidentId>,
     like: Option<Like>,
+    /// What recurs of it, in a few words.
+    again: Option<String>,
 }
 
 #[derive(Template)]
@@ -128,8 +140,8 @@ pub(crate) async fn incidents(State(app): State<Arc<App>>, uri: Uri, headers: ax
         let Page { items: incidents, next } = app.api.store.incidents(app.api.shard, query).await?;
         let tabs = words.map(|(word, _)| Tab { word, current: word == state }).into();
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost").to_owned();
-        let frame = Frame::new(&app, "Incidents");
-        Ok(ListPage { frame, tabs, state, incidents, first: before.is_none(), next, host })
+        let (frame, again) = (Frame::new(&app, "Incidents"), again(&app, &incidents).await?);
+        Ok(ListPage { frame, tabs, state, incidents, first: before.is_none(), next, host, again })
     };
     show(&app, page.await)
 }
@@ -141,8 +153,9 @@ pub(crate) async fn incident(State(app): State<Arc<App>>, Path(id): Path<String>
         let detail = detail.ok_or_else(|| Problem::not_found("incident", &id))?;
         let frame = Frame::new(&app, format!("{} {}", detail.incident.id, detail.incident.title));
         let like = problems::like(&app, detail.incident.id).await?;
+        let again = again(&app, std::slice::from_ref(&detail.incident)).await?.into_values().next();
         let IncidentDetail { incident, alerts, timeline, merged, split } = detail;
-        Ok(IncidentPage { frame, incident, alerts, timeline, merged, split, like })
+        Ok(IncidentPage { frame, incident, alerts, timeline, merged, split, like, again })
     };
     show(&app, page.await)
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::answer::Problem;
 use crate::commands::{Words, by_form, incident_id, read_words};
 use crate::doors::no_answer;
-use crate::problems::{detail, problem_id, signature_id, whole};
+use crate::problems::{detail, problem_id, signature_id, toll, whole};
 use crate::{App, pages};
 
 /// Incidents that one split names.
@@ -128,7 +128,7 @@ pub(crate) async fn undo(State(app): State<Arc<App>>, Path(id): Path<String>, re
 
 /// `POST /api/v1/signatures/{id}/draft`.
 pub(crate) async fn draft(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
-    about_signature(&app, request, &[], |_| Ok(ProblemAsk::Draft(signature_id(&app, &id)?))).await
+    about_signature(&app, &id, request, &[], |_| Ok(ProblemAsk::Draft(signature_id(&app, &id)?))).await
 }
 
 /// `POST /api/v1/signatures/{id}/merge`.
@@ -141,12 +141,12 @@ pub(crate) async fn merge_signatures(
         let into = words.one("into", "the id of another signature, as SIG-7")?;
         Ok(ProblemAsk::MergeSignatures { from: signature_id(&app, &id)?, into: signature_id(&app, into)? })
     };
-    about_signature(&app, request, &["into"], merge).await
+    about_signature(&app, &id, request, &["into"], merge).await
 }
 
 /// `POST /api/v1/signatures/{id}/part`.
 pub(crate) async fn part(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
-    about_signature(&app, request, &[], |_| Ok(ProblemAsk::PartSignature(signature_id(&app, &id)?))).await
+    about_signature(&app, &id, request, &[], |_| Ok(ProblemAsk::PartSignature(signature_id(&app, &id)?))).await
 }
 
 /// `POST /api/v1/signatures/{id}/split`.
@@ -160,7 +160,7 @@ pub(crate) async fn split(State(app): State<Arc<App>>, Path(id): Path<String>, r
         let incidents = named.iter().map(|text| incident_id(&app, text)).collect::<Result<Vec<IncidentId>, _>>()?;
         Ok(ProblemAsk::SplitSignature { from: signature_id(&app, &id)?, incidents })
     };
-    about_signature(&app, request, &["incidents"], split).await
+    about_signature(&app, &id, request, &["incidents"], split).await
 }
 
 /// `POST /api/v1/incidents/{id}/workaround`.
@@ -182,7 +182,7 @@ pub(crate) async fn workaround(State(app): State<Arc<App>>, Path(id): Path<Strin
 enum About<'a> {
     Problem(&'a str),
     Incident(&'a str),
-    Signature,
+    Signature(&'a str),
 }
 
 async fn of(
@@ -203,6 +203,7 @@ async fn of(
 
 async fn about_signature(
     app: &App,
+    id: &str,
     request: Request,
     own: &[&'static str],
     what: impl FnOnce(&Words) -> Result<ProblemAsk, Problem>,
@@ -213,7 +214,7 @@ async fn about_signature(
         let what = what(&words)?;
         ask(app, words.by, what).await
     };
-    answer(app, form, About::Signature, asked.await).await
+    answer(app, form, About::Signature(id), asked.await).await
 }
 
 /// What became of a command.
@@ -230,6 +231,19 @@ async fn ask(app: &App, actor: String, ask: ProblemAsk) -> Result<Asked, Problem
     Ok(Asked { position: asked.position, verdict: asked.verdict })
 }
 
+/// The page of a signature's problem, which may be that of the one it was merged into; else the list.
+async fn problem_of(app: &App, id: &str) -> String {
+    let mut at = signature_id(app, id).ok();
+    while let Some(known) = at {
+        let Ok(Some(row)) = app.api.store.signature(app.api.shard, known).await else { break };
+        if let Some(problem) = row.problem {
+            return format!("/problems/{problem}");
+        }
+        at = row.merged_into;
+    }
+    "/problems".to_owned()
+}
+
 async fn answer(app: &App, form: bool, about: About<'_>, asked: Result<Asked, Problem>) -> Response {
     let asked = match asked {
         Ok(asked) => asked,
@@ -240,7 +254,7 @@ async fn answer(app: &App, form: bool, about: About<'_>, asked: Result<Asked, Pr
         let problem = match about {
             About::Problem(id) => Problem::not_found("problem in hand", id),
             About::Incident(id) => Problem::not_found("incident in hand", id),
-            About::Signature => Problem::not_found("signature in hand", "that one"),
+            About::Signature(id) => Problem::not_found("signature in hand", id),
         };
         return if form { pages::refused(app, problem) } else { problem.into_response() };
     }
@@ -252,13 +266,16 @@ async fn answer(app: &App, form: bool, about: About<'_>, asked: Result<Asked, Pr
         let to = match about {
             About::Problem(id) => format!("/problems/{id}"),
             About::Incident(id) => format!("/incidents/{id}"),
-            About::Signature => "/problems".to_owned(),
+            About::Signature(id) => problem_of(app, id).await,
         };
         return (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response();
     }
     let problem = match about {
-        About::Problem(id) => detail(app, id).await.ok().map(|(detail, incidents)| whole(&detail, &incidents)),
-        About::Incident(_) | About::Signature => None,
+        About::Problem(id) => detail(app, id).await.ok().map(|(detail, incidents)| {
+            let toll = toll(app, &detail, &incidents);
+            whole(&detail, &incidents, &toll)
+        }),
+        About::Incident(_) | About::Signature(_) => None,
     };
     let body: Value = json!({
         "command": format!("C-{}", asked.position),

@@ -13,6 +13,8 @@ use quell_domain::{IncidentId, KnownSignature, Problem as Row, ProblemEntry, Pro
 use quell_store::{Page, ProblemDetail, ProblemQuery};
 
 use crate::App;
+use crate::charts::Chart;
+use crate::evidence::{Evidence, Toll, WhatIf};
 use crate::forecasts::{self, Expected};
 use crate::pages::{Frame, show};
 use crate::params::Params;
@@ -20,6 +22,8 @@ use crate::problems::{self, took};
 
 /// Problems on the page; the engine keeps no more in hand.
 const LISTED: u32 = 1_000;
+/// People who are named.
+const NAMES: usize = 20;
 /// Alerts of a signature that are shown.
 const SIGNS: usize = 10;
 
@@ -54,6 +58,10 @@ struct ProblemPage {
     told: u64,
     incidents: Vec<Recognition>,
     expected: Option<Expected>,
+    toll: Toll,
+    evidence: Evidence,
+    gaps: Chart,
+    curve: Chart,
 }
 
 /// `GET /problems`.
@@ -75,10 +83,12 @@ pub(crate) async fn list(State(app): State<Arc<App>>, uri: Uri) -> Response {
 pub(crate) async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
     let page = async {
         let (detail, incidents) = problems::detail(&app, &id).await?;
-        let ProblemDetail { problem, timeline, signatures, told } = detail;
+        let (toll, evidence) = (problems::toll(&app, &detail, &incidents), Evidence::of(&app, &detail).await?);
+        let (gaps, curve) = (evidence.gaps(), evidence.chart((app.api.now)()));
+        let ProblemDetail { problem, timeline, signatures, told, involved: _ } = detail;
         let frame = Frame::new(&app, format!("{} {}", problem.id, problem.title));
         let expected = forecasts::expected(&app, std::slice::from_ref(&problem)).await?.remove(&problem.id.number);
-        Ok(ProblemPage { frame, problem, timeline, signatures, told, incidents, expected })
+        Ok(ProblemPage { frame, problem, timeline, signatures, told, incidents, expected, toll, evidence, gaps, curve })
     };
     show(&app, page.await)
 }
@@ -145,6 +155,34 @@ fn can_reject(row: &Row) -> bool {
 
 fn is_merged(row: &Row) -> bool {
     row.state == ProblemState::Merged
+}
+
+/// Hours of people, and what they cost where that is configured.
+fn hours(toll: &Toll) -> String {
+    let money = toll.money.as_ref().map(|(sum, currency)| format!(", {sum:.0} {currency}")).unwrap_or_default();
+    format!("{:.1} h{money}", toll.hours)
+}
+
+fn names(toll: &Toll) -> String {
+    toll.people.iter().take(NAMES).cloned().collect::<Vec<_>>().join(", ")
+}
+
+fn spent(row: &WhatIf) -> String {
+    if row.incidents == 0 { "–".to_owned() } else { long(row.minutes) }
+}
+
+fn share(share: &f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+/// A rate of incidents as people say it.
+fn often(per_day: &f64) -> String {
+    if *per_day >= 1.0 { format!("{per_day:.1} a day") } else { format!("one in {:.1} days", 1.0 / per_day.max(1e-6)) }
+}
+
+/// Its last incidents can be split off, but not of one that was merged.
+fn can_split(row: &KnownSignature) -> bool {
+    row.merged_into.is_none() && row.past.len() > 1
 }
 
 /// A chance with its interval.

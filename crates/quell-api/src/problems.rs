@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::App;
 use crate::answer::Problem;
+use crate::evidence::Toll;
 use crate::forecasts::{self, Expected};
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
 use crate::reads::list;
@@ -90,7 +91,7 @@ pub(crate) async fn problem(
     Params::read(&uri, &[])?;
     let (detail, incidents) = detail(&app, &id).await?;
     let expected = forecasts::expected(&app, std::slice::from_ref(&detail.problem)).await?;
-    let shown = whole(&detail, &incidents);
+    let shown = whole(&detail, &incidents, &toll(&app, &detail, &incidents));
     Ok(Json(with_forecast(shown, expected.get(&detail.problem.id.number))))
 }
 
@@ -103,6 +104,11 @@ pub(crate) async fn detail(app: &App, id: &str) -> Result<(ProblemDetail, Vec<Re
     let query = RecognisedQuery { signatures, limit: INCIDENTS, ..RecognisedQuery::default() };
     let incidents = app.api.store.recognised(app.api.shard, query).await?;
     Ok((detail, incidents))
+}
+
+/// What it cost people.
+pub(crate) fn toll(app: &App, detail: &ProblemDetail, incidents: &[Recognition]) -> Toll {
+    Toll::of(&detail.involved, incidents, (app.api.now)(), app.api.person_hour.as_ref())
 }
 
 /// `GET /api/v1/signatures`.
@@ -206,11 +212,12 @@ pub(crate) fn head(row: &Row) -> Value {
 }
 
 /// A problem with what belongs to it.
-pub(crate) fn whole(detail: &ProblemDetail, incidents: &[Recognition]) -> Value {
-    let ProblemDetail { problem, timeline, signatures, told } = detail;
+pub(crate) fn whole(detail: &ProblemDetail, incidents: &[Recognition], toll: &Toll) -> Value {
+    let ProblemDetail { problem, timeline, signatures, told, involved: _ } = detail;
     let mut shown = head(problem);
     if let Some(fields) = shown.as_object_mut() {
         fields.insert("told".into(), json!(told));
+        fields.insert("toll".into(), toll.json());
         fields.insert("known_signatures".into(), json!(signatures.iter().map(signature_json).collect::<Vec<_>>()));
         fields.insert("incidents".into(), json!(incidents.iter().map(recognition).collect::<Vec<_>>()));
         let entries = timeline.iter().map(|ProblemEntry { problem: _, at, actor, reason }| {

@@ -13,8 +13,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::answer::Problem;
 use crate::{
-    App, changes, commands, doors, forecasts, guard, health, hygiene, impact, learned, pages, problem_commands,
-    problem_pages, problems, reads, stream,
+    App, changes, commands, doors, evidence, forecasts, guard, health, hygiene, impact, learned, pages,
+    problem_commands, problem_pages, problems, reads, stream,
 };
 
 /// The description of this API, kept by hand.
@@ -70,6 +70,7 @@ pub(crate) fn table() -> Vec<Route> {
         route(post.clone(), "/api/v1/incidents/{id}/workaround", problem_commands::workaround),
         route(get.clone(), "/api/v1/problems", problems::problems),
         route(get.clone(), "/api/v1/problems/{id}", problems::problem),
+        route(get.clone(), "/api/v1/problems/{id}/evidence", evidence::evidence),
         route(post.clone(), "/api/v1/problems/{id}/accept", problem_commands::accept),
         route(post.clone(), "/api/v1/problems/{id}/reject", problem_commands::reject),
         route(post.clone(), "/api/v1/problems/{id}/merge", problem_commands::merge),

@@ -63,10 +63,15 @@ pub struct KeptForecast {
     pub window: [Option<Timestamp>; 3],
     /// Its incidents that are known.
     pub seen: u64,
-    /// How many CIs may degrade: the mean of its past incidents; `None` where none of them says so.
+    /// How many CIs may degrade: what depends on its CI in the topology in force; else the median of its past incidents;
+    /// `None` where neither says so.
     pub dependents: Option<f64>,
+    /// Nine in ten of its past incidents lay between these, drawn wide enough to hold what is expected.
+    pub dependents_between: Option<[f64; 2]>,
     /// How many minutes it is likely to be open: the median of its past incidents; `None` where none of them says so.
     pub minutes: Option<f64>,
+    /// Nine in ten of its past incidents lay between these, and with few of them, nine in ten of all.
+    pub minutes_between: Option<[f64; 2]>,
     /// The model that said it.
     pub model: Digest,
     /// Whether it counts on the scorecard: the first one of each day does.

@@ -40,7 +40,7 @@ pub use input::{Activation, ArtefactKind, Input, RecordKind};
 pub use labels::{Labels, LabelsRef};
 pub use origin::{Origin, Seen};
 pub use problem::{
-    Fix, FixOutcome, Problem, ProblemAct, ProblemAsk, ProblemCommand, ProblemEntry, ProblemField, ProblemId,
+    Fix, FixOutcome, Outage, Problem, ProblemAct, ProblemAsk, ProblemCommand, ProblemEntry, ProblemField, ProblemId,
     ProblemState, Standing as ProblemStanding, Verified,
 };
 pub use reason::{Fact, Reason};

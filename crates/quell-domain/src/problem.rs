@@ -307,6 +307,15 @@ pub struct Verified {
     pub evidence: f64,
 }
 
+/// A time in which alerts could not be received: that nothing recurred in it says nothing of a fix.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Outage {
+    /// Its first instant.
+    pub from: Timestamp,
+    /// The instant after its last.
+    pub to: Timestamp,
+}
+
 /// Whether a fix works.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum FixOutcome {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use quell_cmdb::{Graph, Scratch};
 use quell_domain::{
-    AlertState, ArtefactKind, Digest, Incident, IncidentState, Input, Moment, Position, Reason, Shard, Timestamp,
-    Topology,
+    AlertState, ArtefactKind, Digest, Incident, IncidentState, Input, Moment, Outage, Position, Reason, Shard,
+    Timestamp, Topology,
 };
 
 use crate::alerts::{Alerts, Entry, Slot};
@@ -174,6 +174,9 @@ impl Engine {
                 // What was due before the outage is due; the rest gets the time back before the clock moves on.
                 self.advance(Moment { received_at: from.min(moment.received_at), ..moment });
                 self.extend(moment, from, to);
+                if from < to {
+                    self.turn.effects.problems.outages.push(Outage { from, to });
+                }
                 self.advance(moment);
             }
             Input::Activate(activation) => {

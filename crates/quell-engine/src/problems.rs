@@ -13,7 +13,7 @@ mod traits;
 
 use std::collections::BTreeMap;
 
-use quell_domain::{IncidentId, KnownSignature, Problem, ProblemEntry, ProblemId, Recognition, SignatureId};
+use quell_domain::{IncidentId, KnownSignature, Outage, Problem, ProblemEntry, ProblemId, Recognition, SignatureId};
 
 pub(crate) use keep::Known;
 
@@ -35,6 +35,8 @@ pub struct ProblemEffects {
     pub problems: Vec<ProblemRow>,
     /// Entries of problems' timelines. They are only ever added.
     pub timeline: Vec<ProblemEntry>,
+    /// Times in which nothing could be received, which the test of a fix leaves out.
+    pub outages: Vec<Outage>,
     /// What was counted.
     pub tally: Recognised,
 }
@@ -112,13 +114,18 @@ impl ProblemEffects {
     /// True when nothing has to be written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let ProblemEffects { signatures, recognitions, problems, timeline, tally: _ } = self;
-        signatures.is_empty() && recognitions.is_empty() && problems.is_empty() && timeline.is_empty()
+        let ProblemEffects { signatures, recognitions, problems, timeline, outages, tally: _ } = self;
+        signatures.is_empty()
+            && recognitions.is_empty()
+            && problems.is_empty()
+            && timeline.is_empty()
+            && outages.is_empty()
     }
 
     /// Adds what came after.
     pub fn absorb(&mut self, later: ProblemEffects) {
-        let ProblemEffects { signatures, recognitions, problems, timeline, tally } = later;
+        let ProblemEffects { signatures, recognitions, problems, timeline, outages, tally } = later;
+        self.outages.extend(outages);
         self.signatures.extend(signatures);
         self.recognitions.extend(recognitions);
         self.problems.extend(problems);
@@ -153,6 +160,8 @@ pub struct ProblemLedger {
     pub problems: BTreeMap<ProblemId, (Problem, bool)>,
     /// Problems' timelines, oldest first.
     pub timelines: BTreeMap<ProblemId, Vec<ProblemEntry>>,
+    /// Times in which nothing could be received.
+    pub outages: Vec<Outage>,
     /// What was counted.
     pub tally: Recognised,
 }
@@ -160,7 +169,8 @@ pub struct ProblemLedger {
 impl ProblemLedger {
     /// Remembers.
     pub fn apply(&mut self, effects: ProblemEffects) {
-        let ProblemEffects { signatures, recognitions, problems, timeline, tally } = effects;
+        let ProblemEffects { signatures, recognitions, problems, timeline, outages, tally } = effects;
+        self.outages.extend(outages);
         for row in signatures {
             match row {
                 SignatureRow::Put(row) => _ = self.signatures.insert(row.id, (*row, true)),

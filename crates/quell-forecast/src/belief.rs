@@ -11,6 +11,13 @@ use crate::platt::Platt;
 
 /// Days after which a window counts half; never less than half in one window of a longer horizon.
 const HALF_LIFE: f64 = 14.0;
+/// Days whose usual gain may be lost without a pause before a lead is given up, and the least and the most of it in
+/// windows: fewer are taken for a break where there is none, more leave a break unseen; measured on made-up logs with and
+/// without one (`docs/forecast.md`).
+const PATIENCE: f64 = 5.25;
+const WINDOWS: [f64; 2] = [0.75, 2.0];
+/// The same for the trust, in windows.
+const TRUST: f64 = 0.5;
 
 /// A curve from log-odds to a probability that goes on learning, and forgets at the same pace.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -80,12 +87,45 @@ pub struct Belief {
     pub order: f64,
     /// By how much squared errors were smaller than the base rate's; at 0 or below the base rate speaks.
     pub trust: f64,
+    /// What of the lead, the order and the trust has lately been lost.
+    pub slump: [Slump; 3],
+}
+
+/// Watches the gains of windows for a break of the world: losses are summed up until gains have made up for them (Page,
+/// 1954), and are too much when they exceed what is usually gained or lost in a few days.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Slump {
+    /// Lost since it last stood at 0.
+    pub lost: f64,
+    /// Sum of squared gains, recent windows counting most, and how many windows that sum stands for.
+    pub swing: [f64; 2],
+}
+
+impl Slump {
+    /// Takes in the gain of one more window; what is usually gained or lost in one, where too much is lost.
+    fn take(&mut self, gain: f64, kept: f64, patience: f64) -> Option<f64> {
+        let [squares, windows] = self.swing;
+        let usual = (squares / windows.max(f64::MIN_POSITIVE)).sqrt();
+        self.swing = [squares * kept + gain * gain, windows * kept + 1.0];
+        self.lost = (self.lost - gain).max(0.0);
+        let broken = windows >= 2.0 && self.lost > patience * usual;
+        broken.then(|| {
+            self.lost = 0.0;
+            usual
+        })
+    }
 }
 
 impl Belief {
     /// Believes nothing: the base rate speaks.
-    pub const NONE: Belief =
-        Belief { model: Calibration::NONE, ewma: Calibration::NONE, lead: 0.0, order: 0.0, trust: 0.0 };
+    pub const NONE: Belief = Belief {
+        model: Calibration::NONE,
+        ewma: Calibration::NONE,
+        lead: 0.0,
+        order: 0.0,
+        trust: 0.0,
+        slump: [Slump { lost: 0.0, swing: [0.0; 2] }; 3],
+    };
 
     /// What is said of a row.
     #[must_use]
@@ -98,7 +138,8 @@ impl Belief {
     }
 
     /// Weighs one more window: who surprised less, who ranked better, and who was nearer than the base rate.
-    pub(crate) fn weigh(&mut self, scored: &[Scored], labels: &[bool], base_rate: f64, kept: f64) {
+    pub(crate) fn weigh(&mut self, scored: &[Scored], labels: &[bool], base_rate: f64, horizon: i64) {
+        let kept = kept(horizon);
         let (mut lead, mut trust) = (0.0, 0.0);
         for (row, &hit) in scored.iter().zip(labels) {
             let model = self.model.platt.probability(row.model);
@@ -116,12 +157,22 @@ impl Belief {
         self.order = self.order * kept + order;
         self.lead = self.lead * kept + lead;
         self.trust = self.trust * kept + trust;
+        let [least, most] = WINDOWS;
+        let patience = (PATIENCE / days(horizon)).clamp(least, most);
+        let standings =
+            [(&mut self.lead, lead, patience), (&mut self.order, order, patience), (&mut self.trust, trust, TRUST)];
+        for (slump, (standing, gain, patience)) in self.slump.iter_mut().zip(standings) {
+            // What was lost is earned again by what is usually gained in one window.
+            if let Some(usual) = slump.take(gain, kept, patience) {
+                *standing = standing.min(-usual);
+            }
+        }
     }
 
     /// Takes in one window whose outcome is known.
     pub(crate) fn learn(&mut self, scored: &[Scored], labels: &[bool], base_rate: f64, horizon: i64) {
         let kept = kept(horizon);
-        self.weigh(scored, labels, base_rate, kept);
+        self.weigh(scored, labels, base_rate, horizon);
         let of = |pick: fn(&Scored) -> f64| scored.iter().map(pick).collect::<Vec<f64>>();
         self.model.learn(&of(|row| row.model), labels, kept);
         self.ewma.learn(&of(|row| row.ewma), labels, kept);

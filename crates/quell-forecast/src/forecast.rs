@@ -59,6 +59,8 @@ pub struct Forecast {
 pub struct Forecasts {
     /// By signature.
     pub forecasts: Vec<Forecast>,
+    /// What the probabilities rest on now: whoever lost its lead or its trust since training is silent.
+    pub rests_on: Chosen,
     /// Why the probabilities are only the base rate, where they are.
     pub abstains: Option<Abstention>,
 }
@@ -80,10 +82,17 @@ pub fn forecasts(model: &Model, next: Option<&Next>, history: &History, at: Time
                 model.last_window.probability(table.last_window[row].ln_1p()),
                 model.base_rate,
             ],
-            window: next.and_then(|next| next.window(history, series, at.micros())),
+            window: next
+                .and_then(|next| next.window(history, series, at.micros(), Some((model.horizon, said.probability)))),
         }
     };
-    Forecasts { forecasts: (0..table.len()).map(forecast).collect(), abstains: abstention(model, &belief) }
+    let abstains = abstention(model, &belief);
+    let rests_on = match model.chosen {
+        _ if abstains.is_some() => Chosen::BaseRate,
+        Chosen::Model if belief.lead <= 0.0 => Chosen::Ewma,
+        chosen => chosen,
+    };
+    Forecasts { forecasts: (0..table.len()).map(forecast).collect(), rests_on, abstains }
 }
 
 /// The belief after the windows that ended between training and that instant.

@@ -47,9 +47,15 @@ impl Span {
         times.sort_unstable();
         let few = times.len() / 40;
         let [early, late] = [times[few], times[times.len() - 1 - few]].map(|at| at.div_euclid(DAY) * DAY);
-        let quarter = (whole.end.micros() - whole.start.micros()) / 4;
-        let start = if early - whole.start.micros() > quarter { early } else { whole.start.micros() };
-        let end = if whole.end.micros() - late - DAY > quarter { late + DAY } else { whole.end.micros() };
+        let (mut start, mut end) = (whole.start.micros(), whole.end.micros());
+        // Twice, because a mistyped year on one side hides one on the other.
+        for _ in 0..2 {
+            let quarter = (end - start) / 4;
+            (start, end) = (
+                if early - start > quarter { early } else { start },
+                if end - late - DAY > quarter { late + DAY } else { end },
+            );
+        }
         Some(Span { start: Timestamp::from_micros(start), end: Timestamp::from_micros(end) })
     }
 
@@ -76,6 +82,12 @@ pub(crate) struct Series {
     pub(crate) urgent: Vec<bool>,
 }
 
+/// What stands next to each CI in the graph.
+pub type Links = BTreeMap<CiId, Vec<CiId>>;
+
+/// Neighbours of one CI that are looked at: what more than that hang on says nothing of any of them.
+pub const NEIGHBOURS: usize = 64;
+
 /// All incidents of a span.
 #[derive(Clone, Debug)]
 pub struct History {
@@ -86,6 +98,8 @@ pub struct History {
     pub(crate) opened: Vec<i64>,
     pub(crate) services: usize,
     pub(crate) cis: usize,
+    /// For each CI the CIs next to it in the graph; empty without a graph.
+    pub(crate) near: Vec<Vec<u32>>,
 }
 
 impl History {
@@ -93,6 +107,13 @@ impl History {
     /// matter.
     #[must_use]
     pub fn new(incidents: &[HistoricIncident], span: Span) -> History {
+        History::linked(incidents, span, &Links::new())
+    }
+
+    /// The same, with what stands next to each CI in the graph: incidents there count as those of neighbours. The graph is
+    /// the one in force; of its neighbours, too, only incidents before an origin are seen at it.
+    #[must_use]
+    pub fn linked(incidents: &[HistoricIncident], span: Span, links: &Links) -> History {
         let within = |at: Timestamp| span.start <= at && at < span.end;
         let mut sorted: Vec<&HistoricIncident> = incidents.iter().filter(|i| within(i.opened_at)).collect();
         sorted.sort_by(|a, b| order(a).cmp(&order(b)));
@@ -108,8 +129,21 @@ impl History {
             let ci = ci.as_ref().map_or(NONE, |ci| *cis.entry(ci.clone()).or_insert(next));
             series.push(opened_at.micros(), service, ci, priority.is_some_and(|priority| priority.number() <= 2));
         }
+        let near = |ci: &CiId| {
+            let known = links.get(ci).into_iter().flatten().filter(|other| *other != ci);
+            let mut near: Vec<u32> = known.filter_map(|other| cis.get(other).copied()).take(NEIGHBOURS).collect();
+            near.sort_unstable();
+            near.dedup();
+            near
+        };
+        let mut numbered: Vec<(u32, Vec<u32>)> = match links.is_empty() {
+            true => Vec::new(),
+            false => cis.iter().map(|(ci, number)| (*number, near(ci))).collect(),
+        };
+        numbered.sort_unstable();
         History {
             span,
+            near: numbered.into_iter().map(|(_, near)| near).collect(),
             series: by_signature.into_values().collect(),
             opened: sorted.iter().map(|incident| incident.opened_at.micros()).collect(),
             services: services.len(),

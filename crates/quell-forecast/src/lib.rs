@@ -17,7 +17,10 @@ pub mod metrics;
 pub mod next;
 pub mod platt;
 pub mod train;
+pub mod usual;
 pub mod verify;
+
+pub mod rate;
 
 mod chance;
 mod split;
@@ -29,9 +32,10 @@ mod tests;
 
 pub use evaluate::{Plan, Scorecard, Scores, evaluate};
 pub use forecast::{Forecast, Forecasts, Outlook, forecasts};
-pub use history::{History, Span};
+pub use history::{History, Links, NEIGHBOURS, Span};
 pub use kept::{KeptScorecard, KeptScores, Marked, scorecard};
 pub use next::Next;
+pub use rate::{RateChange, rate_change};
 pub use table::Table;
 pub use train::{Chosen, Model};
 pub use verify::{Before, FixVerdict, Verification, verify};

@@ -25,6 +25,8 @@ const MOST: usize = 60_000;
 const LEAST: usize = 30;
 /// Rounds in which times that had not ended are filled in.
 const ROUNDS: usize = 4;
+/// By how much a hazard is scaled at most.
+const SCALE: f64 = 20.0;
 /// Points of the curve that are kept.
 const POINTS: usize = 128;
 
@@ -150,22 +152,50 @@ impl Next {
         sum(&self.weights, moment)
     }
 
-    /// The likely window of the next incident of a series that has one before `at`, given that none came since.
-    pub(crate) fn window(&self, history: &History, series: &Series, at: i64) -> Option<Window> {
+    /// The likely window of the next incident of a series that has one before `at`, given that none came since. Where the
+    /// chance within a horizon is known, the hazard is scaled so that it agrees, and what still would not is cut off there:
+    /// two models of one thing must not contradict each other.
+    pub(crate) fn window(
+        &self,
+        history: &History,
+        series: &Series,
+        at: i64,
+        known: Option<(i64, f64)>,
+    ) -> Option<Window> {
         let seen = series.opened.partition_point(|&opened| opened < at);
         let last = *series.opened.get(seen.checked_sub(1)?)?;
         let mut gaps = Gaps::NONE;
         series.opened[..seen].windows(2).for_each(|pair| gaps.take(days(pair[1] - pair[0])));
         let expected = self.expected(&gaps.moment(days(last - history.span.start.micros())));
-        let now = self.waits_longer((days(at - last) + MINUTE).ln() - expected);
+        let longer = |than: i64| self.waits_longer((days(than - last) + MINUTE).ln() - expected);
+        let now = longer(at);
+        let hazard = known.map_or(1.0, |(horizon, chance)| {
+            let quiet = (longer(at.saturating_add(horizon)) / now).ln();
+            let scale = (1.0 - chance.clamp(1e-6, 1.0 - 1e-6)).ln() / quiet;
+            if quiet < 0.0 { scale.clamp(1.0 / SCALE, SCALE) } else { 1.0 }
+        });
         let quantile = |share: f64| {
-            let wanted = now * (1.0 - share);
+            let wanted = now * (1.0 - share).powf(1.0 / hazard);
             let [beyond, _] = *self.curve.iter().find(|[_, longer]| *longer <= wanted)?;
             let waited = (expected + beyond).exp() - MINUTE;
             let micros = (waited * DAY as f64).min(1e17) as i64;
-            Some(Timestamp::from_micros(last.saturating_add(micros).max(at)))
+            Some(last.saturating_add(micros).max(at))
         };
-        Some(Window { early: quantile(0.1), middle: quantile(0.5), late: quantile(0.9) })
+        let agreed = |share: f64| {
+            let found = quantile(share);
+            let found = match known {
+                Some((horizon, chance)) if share <= chance => Some(found?.min(at.saturating_add(horizon))),
+                Some((horizon, _)) => found.filter(|found| *found >= at.saturating_add(horizon)),
+                None => found,
+            };
+            found.map(Timestamp::from_micros)
+        };
+        let early = agreed(0.1).or_else(|| {
+            let (horizon, chance) = known?;
+            // It is only known that it comes later.
+            (chance < 0.1).then(|| Timestamp::from_micros(at.saturating_add(horizon)))
+        });
+        Some(Window { early, middle: agreed(0.5), late: agreed(0.9) })
     }
 
     /// The share that waits longer than that much beyond the expected.

@@ -191,13 +191,21 @@ impl<'a> Sweep<'a> {
         self.history.series[series].opens_within(self.origin, self.origin + self.horizon)
     }
 
-    /// Rates of what shares the service (`true`) or the CI of a signature's last incident, without itself.
+    /// Rates of what shares the service (`true`), or the CI (with what stands next to it in the graph), of a signature's
+    /// last incident, without itself.
     pub(crate) fn neighbours(&self, series: usize, of_service: bool) -> [f64; 2] {
         let (all, state) = (&self.history.series[series], &self.states[series]);
         let (groups, sums) =
             if of_service { (&all.service, &self.context.services) } else { (&all.ci, &self.context.cis) };
         let group = groups[state.seen - 1];
         let Some(sum) = sums.get(group as usize).filter(|_| group != NONE) else { return [0.0; 2] };
+        let mut sum = *sum;
+        if !of_service {
+            for &next in self.history.near.get(group as usize).into_iter().flatten() {
+                let of_next = self.context.cis.get(next as usize).copied().unwrap_or_default();
+                sum.iter_mut().zip(of_next).for_each(|(sum, rate)| *sum += rate);
+            }
+        }
         let recency = self.recency(series);
         std::array::from_fn(|at| (sum[at] - state.rate(GROUP_HALF_LIVES[at], recency)).max(0.0))
     }

@@ -8,7 +8,7 @@ use crate::chance::{bits, unit};
 use crate::evaluate::{Plan, evaluate};
 use crate::features::{EXACT, OWN, exact, own};
 use crate::forecast::forecasts;
-use crate::history::{DAY, History, Span};
+use crate::history::{DAY, History, Links, Span};
 use crate::next::Next;
 use crate::sweep::Sweep;
 use crate::train::{Chosen, Model};
@@ -153,6 +153,29 @@ fn own_features_see_windows_neighbours_and_the_calendar() {
 }
 
 #[test]
+fn neighbours_in_the_graph_are_seen_with_their_past_only() {
+    let on =
+        |signature: &str, ci: &str, at: f64| HistoricIncident { ci: Some(CiId::new(ci)), ..incident(signature, at) };
+    let incidents = [on("a", "web", 12.0), on("b", "db", 13.0), on("b", "db", 14.5), on("c", "far", 13.0)];
+    let links: Links = [("web", vec!["db", "unseen", "web"]), ("db", vec!["web"])]
+        .map(|(ci, near)| (CiId::new(ci), near.into_iter().map(CiId::new).collect()))
+        .into();
+    let span = Span::of(&incidents).expect("some");
+    let history = History::linked(&incidents, span, &links);
+    let mut sweep = Sweep::new(&history, DAY);
+    sweep.advance(MONDAY + 14 * DAY);
+    // One incident of the neighbour, a day before the origin; that of half a day after it is not seen.
+    let rate = |half_life: f64| (2.0_f64.ln() / half_life * (-1.0 / half_life).exp2()).ln_1p();
+    let near = |series: usize, name: &str| feature(OWN, own(&sweep, series), name);
+    assert!((near(0, "ci_3d") - rate(3.0)).abs() < 1e-12 && (near(0, "ci_28d") - rate(28.0)).abs() < 1e-12);
+    assert!(near(1, "ci_3d") > 0.0 && near(2, "ci_3d") == 0.0, "nothing stands next to the third");
+    let alone = History::new(&incidents, span);
+    let mut sweep = Sweep::new(&alone, DAY);
+    sweep.advance(MONDAY + 14 * DAY);
+    assert_eq!(feature(OWN, own(&sweep, 0), "ci_3d"), 0.0, "without a graph only the CI itself counts");
+}
+
+#[test]
 fn nothing_after_the_origin_changes_a_forecast() {
     let incidents = bursts(150, 140.0, 0.6, 3);
     let span = Span::of(&incidents).expect("some");
@@ -237,6 +260,10 @@ fn a_sparse_beginning_and_a_mistyped_year_are_left_out_of_the_span() {
     let whole = whole.expect("some");
     assert!(busy.start.since(whole.start) <= Duration::from_secs(3 * 86_400), "{busy:?}");
     assert!(whole.end.since(busy.end) <= Duration::from_secs(3 * 86_400), "{busy:?}");
+    // A mistyped year on one side does not hide one on the other.
+    incidents.extend([incident("older", -700_000.0), incident("later", 2_900_000.0)]);
+    let busy = Span::busy(&incidents).expect("some");
+    assert!((95.0..=100.0).contains(&busy.days()) && busy.start >= whole.start, "{busy:?}");
     assert_eq!(Span::busy(&[]), None);
 }
 
@@ -251,10 +278,20 @@ fn a_clockwork_is_foreseen_in_time() {
     let at = Timestamp::from_micros(MONDAY + 150 * DAY);
     let next = Next::train(&history, at, 1).expect("enough");
     for series in &history.series {
-        let window = next.window(&history, series, at.micros()).expect("known");
+        let window = next.window(&history, series, at.micros(), None).expect("known");
         let coming = *series.opened.iter().find(|opened| **opened >= at.micros()).expect("one comes");
         let off = (window.middle.expect("within the curve").micros() - coming).abs() as f64 / DAY as f64;
         assert!(off < 1.5, "{}: {off} days off", series.signature);
         assert!(window.early <= window.middle && window.middle <= window.late);
+        // It agrees with what is said of a week, whatever that is.
+        let week = Timestamp::from_micros(at.micros() + 7 * DAY);
+        for chance in [0.0, 0.05, 0.3, 0.7, 0.95, 1.0] {
+            let window = next.window(&history, series, at.micros(), Some((7 * DAY, chance))).expect("known");
+            let within = |instant: Option<Timestamp>| instant.is_some_and(|instant| instant < week);
+            for (share, instant) in [(0.1, window.early), (0.5, window.middle), (0.9, window.late)] {
+                assert!(!within(instant) || share <= chance, "{chance}: {window:?}");
+                assert!(share > chance || instant.is_none_or(|instant| instant <= week), "{chance}: {window:?}");
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use quell_domain::Timestamp;
 
-use crate::belief::{Belief, Calibration, Said, Scored, kept};
+use crate::belief::{Belief, Calibration, Said, Scored};
 use crate::blend::{Blend, Ewma, last_window};
 use crate::boost::sound;
 use crate::chance::{bits, unit};
@@ -351,7 +351,7 @@ impl Trial {
             let scored = |&row: &usize| Scored { rate: self.rates[row], ewma: ewma[row], model: model[row] };
             let labels: Vec<bool> = window.iter().map(|&row| self.labels[row]).collect();
             let base = window.first().map_or(0.0, |&row| self.base[row]);
-            belief.weigh(&window.iter().map(scored).collect::<Vec<_>>(), &labels, base, kept(horizon));
+            belief.weigh(&window.iter().map(scored).collect::<Vec<_>>(), &labels, base, horizon);
         }
         belief
     }

@@ -197,6 +197,22 @@ fn a_quieter_world_after_the_split() {
 }
 
 #[test]
+fn a_clockwork_that_stops_at_the_split() {
+    // What the model has learned is worth nothing from the split on: its lead must go at once.
+    check("stopped clocks", |chance, log| {
+        for s in 0..80 {
+            let period = 3.0 + 25.0 * chance.unit();
+            let mut at = period * chance.unit();
+            while at < 180.0 {
+                log.open(s, at);
+                let clock = period * (0.9 + 0.2 * chance.unit());
+                at += if at < 108.0 { clock } else { -(1.0 - chance.unit()).ln() * period };
+            }
+        }
+    });
+}
+
+#[test]
 fn other_rates_after_the_split() {
     check("a new world", |chance, log| {
         for s in 0..250 {

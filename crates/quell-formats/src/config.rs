@@ -13,7 +13,7 @@ use crate::mistake::{Mistake, Mistakes};
 use crate::tree::{self, Node, Object};
 
 /// Everything that can be configured.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     /// Where to listen; always a loopback address.
     pub listen: SocketAddr,
@@ -39,6 +39,8 @@ pub struct Config {
     pub history_age: Duration,
     /// Whether and how often quell learns from its history.
     pub learning: Learning,
+    /// What an hour of somebody's work costs: the price and the currency.
+    pub person_hour: Option<(f64, String)>,
 }
 
 /// Learning from history.
@@ -142,6 +144,7 @@ impl Default for Config {
             egress: Vec::new(),
             history_age: 90 * DAY,
             learning: Learning { enabled: true, every: Duration::from_secs(30) },
+            person_hour: None,
         }
     }
 }
@@ -191,6 +194,7 @@ fn read(top: &Node<'_>, config: &mut Config) {
         egress,
         history_age,
         learning,
+        person_hour,
     } = config;
     let mut fields = top.object();
     if let Some(node) = fields.get("listen")
@@ -238,6 +242,11 @@ fn read(top: &Node<'_>, config: &mut Config) {
                 found => set(every, found),
             }
         }
+    });
+    section(&mut fields, "cost", |section| {
+        let price = section.get("person_hour").and_then(|node| node.amount());
+        let currency = checked(section.get("currency"), |text| text.chars().count() <= 8, "up to 8 characters, as EUR");
+        *person_hour = price.map(|price| (price, currency.unwrap_or_default()));
     });
     if let Some(node) = fields.get("sinks") {
         for node in node.list() {

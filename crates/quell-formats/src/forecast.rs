@@ -4,16 +4,16 @@
 //! Absent on purpose: reading and writing files.
 
 use quell_domain::{KeptForecast, Timestamp};
-pub use quell_forecast::KeptScorecard;
-use quell_forecast::belief::{Belief, Calibration};
+use quell_forecast::belief::{Belief, Calibration, Slump};
 use quell_forecast::blend::{Blend, Ewma};
 use quell_forecast::boost::{Node, Tree};
 use quell_forecast::features::{EXACT, OWN};
 use quell_forecast::logistic::{Logistic, Scale};
-use quell_forecast::metrics::Bin;
+pub use quell_forecast::metrics::Bin;
 use quell_forecast::platt::Platt;
 use quell_forecast::train::{Inner, Thin};
 use quell_forecast::{Chosen, KeptScores, Marked, Model, Next, Scorecard, Scores};
+pub use quell_forecast::{KeptScorecard, RateChange, rate_change};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ use crate::mistake::Mistake;
 /// What a model file calls itself.
 const FORMAT: &str = "quell-forecast";
 /// The version of the model file that is written, and the only one that is read.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +95,8 @@ struct BeliefFile {
     lead: f64,
     order: f64,
     trust: f64,
+    /// Of lead, order and trust: lost, sum of squares, windows.
+    slump: [[f64; 3]; 3],
 }
 
 /// Model or chosen first, EWMA or base rate second.
@@ -155,7 +157,8 @@ pub fn encode(model: &Model, next: Option<&Next>) -> String {
         seed,
     } = model;
     let Inner { rows: judged, pr_auc, log_loss, brier } = *inner;
-    let Belief { model: of_model, ewma: of_ewma, lead, order, trust } = *belief;
+    let Belief { model: of_model, ewma: of_ewma, lead, order, trust, slump } = *belief;
+    let slump = slump.map(|Slump { lost, swing: [squares, windows] }| [lost, squares, windows]);
     let thin = |thin: Thin| match thin {
         Thin::NoOrigin { days, horizon_days } => ThinFile::NoOrigin { days, horizon_days },
         Thin::FewOutcomes { hits, misses } => ThinFile::FewOutcomes { hits, misses },
@@ -177,7 +180,14 @@ pub fn encode(model: &Model, next: Option<&Next>) -> String {
         share: *share,
         logistic: blend.as_ref().map(|blend| logistic_file(&blend.logistic)),
         trees: blend.iter().flat_map(|blend| &blend.trees).map(|tree| tree.iter().map(node).collect()).collect(),
-        belief: BeliefFile { model: calibration_file(of_model), ewma: calibration_file(of_ewma), lead, order, trust },
+        belief: BeliefFile {
+            model: calibration_file(of_model),
+            ewma: calibration_file(of_ewma),
+            lead,
+            order,
+            trust,
+            slump,
+        },
         curve: curve.iter().map(|Bin { rows, forecast, observed }| (*rows, *forecast, *observed)).collect(),
         inner: InnerFile { rows: judged, pr_auc, log_loss, brier },
         learned: learned.map(|at| at.to_string()),
@@ -241,7 +251,8 @@ fn assemble(file: File) -> Result<(Model, Option<Next>), (&'static str, String)>
     let File { logistic, trees, belief, curve, inner, learned, rows, seed, next, .. } = file;
     let EwmaFile { half_life_days, platt: ewma_platt } = ewma;
     let ewma = Ewma::new(half_life_days, horizon_us, platt(ewma_platt));
-    let BeliefFile { model: of_model, ewma: of_ewma, lead, order, trust } = belief;
+    let BeliefFile { model: of_model, ewma: of_ewma, lead, order, trust, slump } = belief;
+    let slump = slump.map(|[lost, squares, windows]| Slump { lost, swing: [squares, windows] });
     let InnerFile { rows: judged, pr_auc, log_loss, brier } = inner;
     let at = |text: &String| Timestamp::parse_rfc3339(text).ok_or(("learned", "two times, RFC 3339".to_owned()));
     let [from, until] = &learned;
@@ -268,7 +279,7 @@ fn assemble(file: File) -> Result<(Model, Option<Next>), (&'static str, String)>
         last_window: platt(last_window),
         blend,
         share,
-        belief: Belief { model: calibration(of_model), ewma: calibration(of_ewma), lead, order, trust },
+        belief: Belief { model: calibration(of_model), ewma: calibration(of_ewma), lead, order, trust, slump },
         curve: curve.into_iter().map(|(rows, forecast, observed)| Bin { rows, forecast, observed }).collect(),
         inner: Inner { rows: judged, pr_auc, log_loss, brier },
         learned: [at(from)?, at(until)?],
@@ -339,6 +350,28 @@ pub fn scorecard(card: &Scorecard) -> Value {
             "quell": order.quell, "ewma_gap": order.ewma_gap, "last_gap": order.last_gap, "incidents": order.incidents,
         },
         "seed": model.seed,
+    })
+}
+
+/// The same where nothing could be judged: every measure is `null`, and the reason says what is missing.
+#[must_use]
+pub fn no_scorecard(reason: &str) -> Value {
+    let none = json!({
+        "pr_auc": null, "pr_auc_mid": null, "roc_auc": null, "brier": null, "bss": null, "ece": null, "p50": null,
+    });
+    json!({
+        "models": {"quell": none, "ewma": none, "last_window": none, "base_rate": none},
+        "rows": {"train": 0, "test": 0},
+        "positives": {"train": 0, "test": 0},
+        "origins": {"train": 0, "test": 0},
+        "split_at": null,
+        "chosen": "base_rate",
+        "abstained": true,
+        "verdict": "abstains",
+        "reason": format!("too little to judge by: {reason}"),
+        "ewma_half_life_days": null,
+        "c_index": {"quell": null, "ewma_gap": null, "last_gap": null, "incidents": 0},
+        "seed": null,
     })
 }
 

@@ -238,7 +238,8 @@ fn cut(text: &str) -> String {
 
 /// A time with or without an offset, with or without a time of day.
 fn time(text: &str) -> Option<Timestamp> {
-    if let Some(at) = Timestamp::parse_rfc3339(text) {
+    let parted = text.replacen(' ', "T", 1);
+    if let Some(at) = Timestamp::parse_rfc3339(text).or_else(|| Timestamp::parse_rfc3339(&parted)) {
         return Some(at);
     }
     let whole = match text.len() {

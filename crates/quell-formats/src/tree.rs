@@ -94,6 +94,11 @@ impl<'a> Node<'a> {
         self.or_wrong(count, format!("a whole number of {least} or more"))
     }
 
+    /// A number of 0 or more.
+    pub(crate) fn amount(&self) -> Option<f64> {
+        self.or_wrong(self.value.as_f64().filter(|amount| *amount >= 0.0), "a number of 0 or more")
+    }
+
     /// A number from 0 to 1.
     pub(crate) fn share(&self) -> Option<f64> {
         self.or_wrong(self.value.as_f64().filter(|share| (0.0..=1.0).contains(share)), "a number from 0 to 1")

@@ -34,6 +34,7 @@ sinks:
 egress: {allow: ['hooks.example.net:443', '127.0.0.0/8:9000']}
 history: {age: 30d}
 learning: {enabled: false, every: 5m}
+cost: {person_hour: 85.5, currency: EUR}
 ";
     let config = decode("quell.yaml", text).expect("valid");
     assert_eq!(config.listen.to_string(), "[::1]:0");
@@ -51,6 +52,7 @@ learning: {enabled: false, every: 5m}
     assert_eq!(config.rules_dir.as_deref(), Some("rules".as_ref()));
     assert_eq!(config.history_age, Duration::from_secs(30 * 86_400));
     assert_eq!(config.learning, Learning { enabled: false, every: Duration::from_secs(300) });
+    assert_eq!(config.person_hour, Some((85.5, "EUR".to_owned())));
 }
 
 #[test]
@@ -66,6 +68,7 @@ sinks:
   - {name: ok, url: 'https://user:pw@x/', secret_env: A}
 egress: {allow: [everything]}
 learning: {enabled: maybe, every: 10ms}
+cost: {person_hour: -1, currency: pounds sterling}
 store: {url: 'postgres://quell:secret@db/quell', password_env: A, password_file: b}
 ";
     let mistakes = decode("quell.yaml", text).expect_err("many");
@@ -87,6 +90,8 @@ store: {url: 'postgres://quell:secret@db/quell', password_env: A, password_file:
              decoded_bytes, topology_bytes, spool_bytes",
             "quell.yaml: learning.enabled: found \"maybe\"; allowed: true or false",
             "quell.yaml: learning.every: found \"10ms\"; allowed: a duration of 1s or more",
+            "quell.yaml: cost.person_hour: found -1; allowed: a number of 0 or more",
+            "quell.yaml: cost.currency: found \"pounds sterling\"; allowed: up to 8 characters, as EUR",
             "quell.yaml: sinks[0].name: found \"Chat\"; allowed: a name no other sink has: 1 to 64 lower-case \
              letters, digits, - and _",
             "quell.yaml: sinks[0].url: found \"ftp://x\"; allowed: a URL, as https://host/path, without credentials",
@@ -97,7 +102,7 @@ store: {url: 'postgres://quell:secret@db/quell', password_env: A, password_file:
             "quell.yaml: egress.allow[0]: found \"everything\"; allowed: host:port, address:port or network:port, as \
              hooks.example.net:443, 10.0.0.0/8:443 or [fd00::/8]:443",
             "quell.yaml: port: found an unknown key; allowed: listen, data_dir, rules_dir, pipelines_dir, store, log, \
-             retention, intake, history, learning, sinks, egress",
+             retention, intake, history, learning, cost, sinks, egress",
         ]
     );
 }

@@ -52,7 +52,7 @@ fn what_is_no_model_of_this_schema_is_refused_with_a_word() {
         let refused = decode(&good.replacen(from, to, 1)).expect_err("refused").to_string();
         assert!(refused.contains(wanted), "{refused}");
     };
-    check("\"schema\":1", "\"schema\":2", "schema: found 2; allowed: 1");
+    check("\"schema\":2", "\"schema\":1", "schema: found 1; allowed: 2");
     check("quell-forecast", "other", "format: found \"other\"; allowed: \"quell-forecast\"");
     check("\"recency_d\"", "\"recency\"", "features: found 39 names");
     check("\"chosen\":\"model\"", "\"chosen\":\"oracle\"", "chosen: found another value; allowed: \"model\"");

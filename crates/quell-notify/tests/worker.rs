@@ -72,6 +72,9 @@ impl quell_store::ProblemStore for Outbox {
     fn recognised_since(&self, _: Shard) -> Answer<'_, Option<Timestamp>> {
         none()
     }
+    fn outages(&self, _: Shard, _: Timestamp) -> Answer<'_, Vec<quell_domain::Outage>> {
+        none()
+    }
 }
 
 impl quell_store::ForecastStore for Outbox {
@@ -79,6 +82,16 @@ impl quell_store::ForecastStore for Outbox {
         none()
     }
     fn forecasts(&self, _: Shard, _: Subject, _: u32, _: quell_store::Which, _: u32) -> Answer<'_, Vec<KeptForecast>> {
+        none()
+    }
+    fn forecasts_of<'a>(
+        &'a self,
+        _: Shard,
+        _: Subject,
+        _: u32,
+        _: &'a [String],
+        _: u32,
+    ) -> Answer<'a, Vec<KeptForecast>> {
         none()
     }
     fn mark_forecasts<'a>(&'a self, _: Shard, _: &'a [KeptForecast]) -> Answer<'a, ()> {

@@ -33,6 +33,16 @@ pub trait ForecastStore: Send + Sync + 'static {
         limit: u32,
     ) -> Answer<'_, Vec<KeptForecast>>;
 
+    /// Forecasts of subjects by their names that count on the scorecard, the newest first, at most `limit`.
+    fn forecasts_of<'a>(
+        &'a self,
+        shard: Shard,
+        subject: Subject,
+        horizon: u32,
+        names: &'a [String],
+        limit: u32,
+    ) -> Answer<'a, Vec<KeptForecast>>;
+
     /// Writes down what came of forecasts; each is found by its instant and its name.
     fn mark_forecasts<'a>(&'a self, shard: Shard, rows: &'a [KeptForecast]) -> Answer<'a, ()>;
 

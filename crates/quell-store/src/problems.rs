@@ -3,8 +3,8 @@
 //! Absent on purpose: writing them; they are effects, and travel with every commit.
 
 use quell_domain::{
-    CiId, IncidentId, KnownSignature, Problem, ProblemEntry, ProblemId, ProblemState, Recognition, Shard, SignatureId,
-    Timestamp,
+    CiId, IncidentId, KnownSignature, Outage, Problem, ProblemEntry, ProblemId, ProblemState, Recognition, Shard,
+    SignatureId, Timestamp,
 };
 
 use crate::contract::{Answer, Page};
@@ -46,6 +46,22 @@ pub struct ProblemDetail {
     pub signatures: Vec<KnownSignature>,
     /// How many notices of its incidents were delivered.
     pub told: u64,
+    /// Who worked on its last incidents, at most [`INVOLVED`] pairs, the last incident first.
+    pub involved: Vec<Involved>,
+}
+
+/// Pairs of a person and an incident that a problem's detail holds.
+pub const INVOLVED: u32 = 10_000;
+
+/// Somebody who did something about an incident.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Involved {
+    /// Which.
+    pub incident: IncidentId,
+    /// Who, as they signed.
+    pub person: String,
+    /// When they first did.
+    pub since: Timestamp,
 }
 
 /// What a store tells of problems.
@@ -75,4 +91,7 @@ pub trait ProblemStore: Send + Sync + 'static {
 
     /// When the first incident that is remembered here was opened.
     fn recognised_since(&self, shard: Shard) -> Answer<'_, Option<Timestamp>>;
+
+    /// Times in which nothing could be received that ended after that instant, by when they began.
+    fn outages(&self, shard: Shard, after: Timestamp) -> Answer<'_, Vec<Outage>>;
 }

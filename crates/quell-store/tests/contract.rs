@@ -490,6 +490,7 @@ contract!(
         what_is_known_of_problems_is_restored,
         a_problem_is_read_with_what_belongs_to_it,
         problems_and_signatures_come_in_pages,
+        outages_are_remembered_once,
         forecasts_are_kept_and_marked,
         the_last_models_are_kept,
         incidents_of_other_systems_are_added_once,

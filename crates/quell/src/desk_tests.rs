@@ -67,6 +67,7 @@ impl quell_store::ProblemStore for Flaky {
         recognition(shard: Shard, incident: IncidentId) -> Option<quell_domain::Recognition>;
         recognised(shard: Shard, query: quell_store::RecognisedQuery) -> Vec<quell_domain::Recognition>;
         recognised_since(shard: Shard) -> Option<Timestamp>;
+        outages(shard: Shard, after: Timestamp) -> Vec<quell_domain::Outage>;
     }
 }
 
@@ -85,6 +86,17 @@ impl quell_store::ForecastStore for Flaky {
 
     fn add_history<'a>(&'a self, shard: Shard, incidents: &'a [HistoricIncident]) -> Answer<'a, u64> {
         self.inner.add_history(shard, incidents)
+    }
+
+    fn forecasts_of<'a>(
+        &'a self,
+        shard: Shard,
+        of: Subject,
+        horizon: u32,
+        names: &'a [String],
+        limit: u32,
+    ) -> Answer<'a, Vec<KeptForecast>> {
+        self.inner.forecasts_of(shard, of, horizon, names, limit)
     }
 
     pass_on! {

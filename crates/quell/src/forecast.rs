@@ -11,9 +11,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use flate2::read::MultiGzDecoder;
 use quell_domain::Timestamp;
+use quell_forecast::evaluate::Unfit;
 use quell_forecast::features::{EXACT, published};
 use quell_forecast::{History, Plan, Scorecard, Scores, Span, evaluate};
-use quell_formats::history::{ColumnMap, exact_rows, read};
+use quell_formats::history::{ColumnMap, Sound, exact_rows, read_sound};
 use quell_formats::mistake::Mistake;
 use serde_json::Value;
 
@@ -21,6 +22,8 @@ use serde_json::Value;
 const MAX_BYTES: u64 = 4 << 30;
 /// Mistakes of a file that are shown.
 const SHOWN: usize = 20;
+/// One line in so many may be one that cannot be read; it is left out and told.
+const UNREAD: usize = 20;
 /// Half of the last of six decimals, and what is allowed beyond it.
 const TOLERANCE: f64 = 0.5e-6 + 1e-9;
 
@@ -48,11 +51,14 @@ pub struct Evaluate {
 /// What was found.
 #[derive(Debug)]
 pub struct Evaluated {
-    card: Scorecard,
+    /// What was found, or why nothing can be: too little history.
+    card: Result<Scorecard, Unfit>,
     history: History,
     /// Incidents outside the span.
     left_out: usize,
     unknown_priorities: usize,
+    /// Lines that could not be read.
+    refused: usize,
     /// Rows of features compared, all of them equal.
     checked: usize,
     horizon: Duration,
@@ -64,7 +70,11 @@ pub struct Evaluated {
 /// All mistakes of the file; or what does not fit it; or the features that differ.
 pub fn run(asked: &Evaluate) -> anyhow::Result<Evaluated> {
     let Evaluate { incidents: path, map, horizon, split, from, to, seed, check_rows } = asked;
-    let file = read(&text(path)?, map).map_err(|mistakes| told(path, &mistakes))?;
+    let Sound { read: file, refused, mistakes } =
+        read_sound(&text(path)?, map).map_err(|mistakes| told(path, &mistakes))?;
+    if refused * UNREAD > file.incidents.len() + refused {
+        return Err(told(path, &mistakes));
+    }
     let busy = Span::busy(&file.incidents).context("a file without incidents was read")?;
     let span = Span { start: from.unwrap_or(busy.start), end: to.unwrap_or(busy.end) };
     if span.start >= span.end {
@@ -87,10 +97,15 @@ pub fn run(asked: &Evaluate) -> anyhow::Result<Evaluated> {
     for rows in check_rows {
         checked += check(&history, *horizon, rows)?;
     }
-    let card = evaluate(&history, Plan { horizon: *horizon, split: *split, seed: *seed })
-        .with_context(|| path.display().to_string())?;
+    let card = match evaluate(&history, Plan { horizon: *horizon, split: *split, seed: *seed }) {
+        Ok(card) => Ok(card),
+        // Too little history is an answer; what is asked wrongly is a mistake.
+        Err(unfit @ Unfit::NoTest { .. }) => Err(unfit),
+        Err(unfit) => return Err(unfit).with_context(|| path.display().to_string()),
+    };
     let left_out = file.incidents.len() - history.incidents();
-    Ok(Evaluated { card, history, left_out, unknown_priorities: file.unknown_priorities, checked, horizon: *horizon })
+    let (unknown_priorities, horizon) = (file.unknown_priorities, *horizon);
+    Ok(Evaluated { card, history, left_out, unknown_priorities, refused, checked, horizon })
 }
 
 /// A file's text, unpacked where it begins as gzip does.
@@ -158,13 +173,17 @@ impl Evaluated {
     /// As `--json` prints it.
     #[must_use]
     pub fn json(&self) -> Value {
-        let mut card = quell_formats::forecast::scorecard(&self.card);
+        let mut card = match &self.card {
+            Ok(card) => quell_formats::forecast::scorecard(card),
+            Err(unfit) => quell_formats::forecast::no_scorecard(&unfit.to_string()),
+        };
         let span = self.history.span();
         card["span"] = serde_json::json!({ "from": span.start.to_string(), "to": span.end.to_string() });
         card["horizon_seconds"] = self.horizon.as_secs().into();
         card["incidents"] = self.history.incidents().into();
         card["signatures"] = self.history.signatures().into();
         card["left_out"] = self.left_out.into();
+        card["refused"] = self.refused.into();
         if self.checked > 0 {
             card["rows_checked"] = self.checked.into();
         }
@@ -174,68 +193,68 @@ impl Evaluated {
     /// As a person reads it.
     #[must_use]
     pub fn table(&self) -> String {
-        let Evaluated { card, history, left_out, unknown_priorities, checked, horizon: _ } = self;
+        let Evaluated { card, history, left_out, unknown_priorities, refused, checked, horizon: _ } = self;
         let (span, day) = (history.span(), |at: Timestamp| at.to_string().chars().take(10).collect::<String>());
-        let mut text = String::new();
-        let _ = writeln!(
-            text,
-            "{} incidents of {} signatures, {} to {}; learned until {}",
+        let mut text = format!(
+            "{} incidents of {} signatures, {} to {}",
             history.incidents(),
             history.signatures(),
             day(span.start),
-            day(span.end),
-            day(card.split_at)
+            day(span.end)
         );
-        if *left_out > 0 {
-            let _ =
-                writeln!(text, "{left_out} incidents lie outside that span and are left out; --from and --to set it");
+        if let Ok(card) = card {
+            let _ = write!(text, "; learned until {}", day(card.split_at));
         }
-        if *unknown_priorities > 0 {
-            let _ = writeln!(text, "{unknown_priorities} priorities are none of 1 to 5 and are left out");
+        text.push('\n');
+        for (count, what) in [
+            (*left_out, "incidents lie outside that span and are left out; --from and --to set it"),
+            (*refused, "lines could not be read and are left out; quell import incidents --dry-run tells which"),
+            (*unknown_priorities, "priorities are none of 1 to 5 and are left out"),
+            (*checked, "rows of published features agree"),
+        ] {
+            if count > 0 {
+                let _ = writeln!(text, "{count} {what}");
+            }
         }
-        if *checked > 0 {
-            let _ = writeln!(text, "{checked} rows of published features agree");
+        match card {
+            Ok(card) => found(&mut text, card),
+            Err(unfit) => _ = write!(text, "verdict: abstains: too little to judge by: {unfit}"),
         }
-        for (name, side) in [("train", card.train), ("test", card.test)] {
-            let _ = writeln!(
-                text,
-                "{name}: {} windows, {} rows, {} of them with an incident",
-                side.origins, side.rows, side.hits
-            );
-        }
-        let _ = writeln!(
-            text,
-            "\n{:<12} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
-            "", "PR-AUC", "mid", "ROC-AUC", "Brier", "BSS", "ECE", "P@50"
-        );
-        let rows = [
-            ("quell", card.quell),
-            ("EWMA", card.ewma),
-            ("last week", card.last_window),
-            ("base rate", card.base_rate),
-        ];
-        for (name, scores) in rows {
-            let _ = writeln!(text, "{name:<12} {}", line(&scores));
-        }
-        let order = &card.order;
-        let _ = writeln!(
-            text,
-            "\ntime to the next incident, C-index over {} incidents: quell {}, EWMA of gaps {}, last gap {}",
-            order.incidents,
-            number(order.quell, 3),
-            number(order.ewma_gap, 3),
-            number(order.last_gap, 3)
-        );
-        let verdict = match card.reason() {
-            Some(reason) => format!("verdict: {}: {reason}", card.verdict()),
-            None => format!(
-                "verdict: {}: the model beat the EWMA and the base rate on later windows of the past",
-                card.verdict()
-            ),
-        };
-        let _ = write!(text, "{verdict}");
         text
     }
+}
+
+fn found(text: &mut String, card: &Scorecard) {
+    for (name, side) in [("train", card.train), ("test", card.test)] {
+        let _ = writeln!(
+            text,
+            "{name}: {} windows, {} rows, {} of them with an incident",
+            side.origins, side.rows, side.hits
+        );
+    }
+    let _ = writeln!(
+        text,
+        "\n{:<12} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
+        "", "PR-AUC", "mid", "ROC-AUC", "Brier", "BSS", "ECE", "P@50"
+    );
+    let rows =
+        [("quell", card.quell), ("EWMA", card.ewma), ("last week", card.last_window), ("base rate", card.base_rate)];
+    for (name, scores) in rows {
+        let _ = writeln!(text, "{name:<12} {}", line(&scores));
+    }
+    let order = &card.order;
+    let _ = writeln!(
+        text,
+        "\ntime to the next incident, C-index over {} incidents: quell {}, EWMA of gaps {}, last gap {}",
+        order.incidents,
+        number(order.quell, 3),
+        number(order.ewma_gap, 3),
+        number(order.last_gap, 3)
+    );
+    let reason = card
+        .reason()
+        .unwrap_or_else(|| "the model beat the EWMA and the base rate on later windows of the past".to_owned());
+    let _ = write!(text, "verdict: {}: {reason}", card.verdict());
 }
 
 fn line(scores: &Scores) -> String {

@@ -5,21 +5,24 @@
 //! this is on the log, and a model that is missing or damaged costs a training and nothing else (decision 0026). Absent
 //! on purpose: the arithmetic (`quell-forecast`) and the models' text (`quell-formats`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use prometheus::{IntCounterVec, Opts, Registry};
+use quell_api::ports::Live;
+use quell_cmdb::Graph;
 use quell_domain::{
-    Came, CiId, HORIZONS, HistoricIncident, IncidentId, KeptForecast, KeptModel, Recognition, Signature, SignatureId,
+    Came, HORIZONS, HistoricIncident, IncidentId, KeptForecast, KeptModel, Recognition, Signature, SignatureId,
     Subject, Timestamp,
 };
-use quell_forecast::{Forecasts, History, Model, Next, Span, forecasts};
+use quell_forecast::{History, Model, Next, Span, forecasts};
 use quell_formats::{forecast, topology};
 use quell_log::Clock;
 use quell_store::{RecognisedQuery, Which};
 
+use crate::expected::{Blank, Past, Usually, links, rows};
 use crate::intake::Door;
 
 /// How often it is looked whether anything is to do.
@@ -32,8 +35,6 @@ const SOON: Duration = Duration::from_secs(300);
 const TRAIN: Duration = Duration::from_secs(86_400);
 /// Or its history has grown by a tenth.
 const GROWN: u64 = 10;
-/// Forecasts of one subject, horizon and instant that are kept (INV-6): those ranked highest.
-const KEPT: usize = 2_000;
 /// Incidents that are learned from (INV-6), the last of quell's own and all imported ones up to this.
 const INCIDENTS: usize = 1_000_000;
 /// Rows read at once.
@@ -41,13 +42,6 @@ const PIECE: u32 = 2_000;
 /// Records that may wait to be decided: with more of them, forecasts wait.
 const BUSY: u64 = 1_000;
 const SEED: u64 = 1;
-
-/// An incident of the past, quell's own or another system's.
-#[derive(Clone, Debug)]
-struct Past {
-    incident: HistoricIncident,
-    dependents: Option<u64>,
-}
 
 /// What forecasts.
 pub(crate) struct Forecaster {
@@ -175,7 +169,9 @@ impl Forecaster {
         let last = store.forecasts(shard, subject, horizon, Which::Latest, 1).await?.pop();
         let day = |at: Timestamp| at.micros().div_euclid(86_400_000_000);
         let scored = last.is_none_or(|last| day(last.at) != day(now));
-        let Made { rows, trained } = beside(move || make((subject, horizon), now, scored, &past, kept)).await?;
+        let graph = self.door.published.graph();
+        let asked = (subject, horizon, now, scored);
+        let Made { rows, trained } = beside(move || make(asked, &past, kept, &graph)).await?;
         if let Some(trained) = trained {
             tracing::info!(subject = subject.as_str(), horizon, incidents = trained.incidents, "trained a forecast");
             store.put_model(shard, &trained).await?;
@@ -269,15 +265,14 @@ async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
 }
 
 fn make(
-    (subject, horizon): (Subject, u32),
-    now: Timestamp,
-    scored: bool,
+    (subject, horizon, now, scored): (Subject, u32, Timestamp, bool),
     past: &[Past],
     kept: Option<KeptModel>,
+    graph: &Graph,
 ) -> Made {
     let incidents: Vec<HistoricIncident> = past.iter().map(|past| past.incident.clone()).collect();
     let start = Span::busy(&incidents).map_or(now, |span| span.start);
-    let history = History::new(&incidents, Span { start, end: now });
+    let history = History::linked(&incidents, Span { start, end: now }, &links(past, graph));
     let count = incidents.len() as u64;
     let fresh = kept.filter(|kept| now.since(kept.at) < TRAIN && count < kept.incidents + kept.incidents / GROWN + 1);
     // One that cannot be read is as good as none.
@@ -300,91 +295,6 @@ fn make(
         }
     };
     let said = forecasts(&model, next.as_ref(), &history, now);
-    let blank = Blank { subject, horizon, at: now, scored, model: digest, rests_on: model.chosen.word() };
-    Made { rows: rows(&blank, said, &Usual::of(past)), trained }
-}
-
-/// What all forecasts of one look share.
-struct Blank {
-    subject: Subject,
-    horizon: u32,
-    at: Timestamp,
-    scored: bool,
-    model: quell_domain::Digest,
-    rests_on: &'static str,
-}
-
-/// How incidents of each name usually went.
-#[derive(Default)]
-struct Usual<'a> {
-    minutes: BTreeMap<&'a str, Vec<f64>>,
-    dependents: BTreeMap<&'a str, (f64, f64)>,
-    cis: BTreeMap<&'a str, BTreeMap<&'a CiId, u64>>,
-    seen: BTreeMap<&'a str, u64>,
-}
-
-impl<'a> Usual<'a> {
-    fn of(past: &'a [Past]) -> Self {
-        let mut usual = Usual::default();
-        for Past { incident, dependents } in past {
-            let name = incident.signature.as_str();
-            *usual.seen.entry(name).or_default() += 1;
-            if let Some(closed_at) = incident.closed_at {
-                let minutes = (closed_at.micros() - incident.opened_at.micros()).max(0) as f64 / 60e6;
-                usual.minutes.entry(name).or_default().push(minutes);
-            }
-            if let Some(dependents) = dependents {
-                let sum = usual.dependents.entry(name).or_default();
-                *sum = (sum.0 + *dependents as f64, sum.1 + 1.0);
-            }
-            if let Some(ci) = &incident.ci {
-                *usual.cis.entry(name).or_default().entry(ci).or_default() += 1;
-            }
-        }
-        usual.minutes.values_mut().for_each(|minutes| minutes.sort_by(f64::total_cmp));
-        usual
-    }
-
-    fn ci(&self, name: &str) -> Option<CiId> {
-        let cis = self.cis.get(name)?;
-        cis.iter().max_by_key(|(ci, count)| (**count, std::cmp::Reverse(**ci))).map(|(ci, _)| (*ci).clone())
-    }
-}
-
-fn rows(blank: &Blank, said: Forecasts, usual: &Usual<'_>) -> Vec<KeptForecast> {
-    let abstains = said.abstains.map(|why| why.to_string());
-    let rests_on = if abstains.is_some() { "base_rate" } else { blank.rests_on };
-    let mut rows: Vec<KeptForecast> = said
-        .forecasts
-        .into_iter()
-        .map(|said| {
-            let name = said.signature.as_str();
-            let minutes = usual.minutes.get(name).and_then(|minutes| minutes.get(minutes.len() / 2).copied());
-            KeptForecast {
-                at: blank.at,
-                horizon: blank.horizon,
-                subject: blank.subject,
-                name: name.to_owned(),
-                ci: usual.ci(name),
-                probability: said.outlook.probability,
-                interval: said.outlook.interval,
-                rank: said.outlook.rank,
-                baselines: said.baselines,
-                rests_on: rests_on.to_owned(),
-                abstains: abstains.clone(),
-                window: said.window.map_or([None; 3], |window| [window.early, window.middle, window.late]),
-                seen: usual.seen.get(name).copied().unwrap_or(0),
-                dependents: usual.dependents.get(name).map(|(sum, count)| sum / count),
-                minutes,
-                model: blank.model,
-                scored: blank.scored,
-                outcome: None,
-            }
-        })
-        .collect();
-    rows.sort_by(|a, b| b.rank.total_cmp(&a.rank).then_with(|| a.name.cmp(&b.name)));
-    rows.truncate(KEPT);
-    let mut names = BTreeSet::new();
-    rows.retain(|row| names.insert(row.name.clone()));
-    rows
+    let blank = Blank { subject, horizon, at: now, scored, model: digest };
+    Made { rows: rows(&blank, said, &Usually::of(past), graph), trained }
 }

@@ -14,6 +14,7 @@ mod desk_tests;
 pub mod difference;
 #[cfg(test)]
 mod difference_tests;
+mod expected;
 pub mod explain;
 pub mod forecast;
 mod forecaster;

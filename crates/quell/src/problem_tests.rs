@@ -16,7 +16,7 @@ use quell_domain::{
 };
 use quell_formats::{alertmanager, pagerduty, record, settings};
 use quell_log::embedded::{EmbeddedLog, Opened, Options, Tail};
-use quell_log::{Clock, Stream};
+use quell_log::{Clock, OutageBody, Stream};
 use quell_store::{ChangeQuery, SqliteStore, Store};
 
 use crate::artefacts::Shelf;
@@ -51,14 +51,27 @@ pub(crate) struct Rig {
     folder: PathBuf,
 }
 
+/// As the log writes that nothing could be received; here the clock jumps wherever time is to pass.
+fn outage(from: Timestamp, to: Timestamp) -> Vec<u8> {
+    record::encode(&Input::Outage { from, to }).expect("not alerts").1
+}
+
+/// The same of a process that was awake all the while.
+fn awake(_: Timestamp, to: Timestamp) -> Vec<u8> {
+    outage(to, to)
+}
+
 impl Rig {
     pub(crate) async fn new(name: &str) -> Rig {
+        Rig::with(name, awake).await
+    }
+
+    async fn with(name: &str, outage: OutageBody) -> Rig {
         let folder = std::env::temp_dir().join(format!("quell-problem-{name}-{}", std::process::id()));
         // Left behind by a run that was killed.
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
         let clock = Arc::new(Scripted(AtomicI64::new(1_800_000_000_000_000)));
-        let outage = |from, to| record::encode(&Input::Outage { from, to }).expect("not alerts").1;
         let log = EmbeddedLog::open::<Input>(&folder, Options::default(), clock.clone(), outage).await;
         let Opened { appender, main, commands, reader, last: _ } = log.expect("the log opens");
         let store = SqliteStore::open(&folder.join("store.db")).await.expect("the store opens");
@@ -195,7 +208,10 @@ impl Rig {
 
 /// Three troubles in three days, accepted as a known error with a workaround, and a fourth that it helps with.
 async fn known_error(name: &str) -> Rig {
-    let mut rig = Rig::new(name).await;
+    known_error_of(Rig::new(name).await).await
+}
+
+async fn known_error_of(mut rig: Rig) -> Rig {
     for _ in 0..3 {
         rig.trouble("DiskFull", 40 * MINUTE).await;
         rig.pass(DAY).await;
@@ -258,4 +274,19 @@ async fn a_fix_that_does_not_work_reopens_its_problem() {
     assert_eq!(problem.state, ProblemState::KnownError, "{problem:?}");
     assert!(rig.told().await.starts_with("reopened: the fix does not work: "), "{}", rig.told().await);
     rig.check_restored().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silence_in_which_nothing_could_be_received_closes_nothing() {
+    let mut rig = known_error_of(Rig::with("asleep", outage).await).await;
+    let (change, since) = rig.change().await;
+    assert_eq!(rig.ask(ProblemAct::Link { change, since }).await, Some(Verdict::Done));
+    // As long as it takes for a fix to be seen to work where the process is awake, and longer.
+    for _ in 0..90 {
+        rig.pass(DAY).await;
+        assert_eq!(rig.prove().await, 0);
+    }
+    assert_eq!(rig.problem().await.state, ProblemState::Verifying);
+    let outages = rig.door.store.outages(Shard::FIRST, since).await.expect("readable");
+    assert!(outages.len() >= 90, "each day is one: {}", outages.len());
 }

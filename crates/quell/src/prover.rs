@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quell_domain::{
-    FixOutcome, Input, Problem, ProblemAct, ProblemAsk, ProblemCommand, ProblemState, SignatureId, Timestamp, Verified,
+    FixOutcome, Input, Outage, Problem, ProblemAct, ProblemAsk, ProblemCommand, ProblemState, SignatureId, Timestamp,
+    Verified,
 };
 use quell_forecast::{Before, FixVerdict, Verification, verify};
 use quell_log::{Clock, Stream};
@@ -82,14 +83,26 @@ impl Prover {
         let mut opened: Vec<Timestamp> =
             store.recognised(shard, query).await?.iter().map(|row| row.opened_at).collect();
         opened.sort_unstable();
-        let known = store.recognised_since(shard).await?.unwrap_or(since);
-        Ok(weigh(&opened, known.max(since - BEFORE), since, self.clock.now()))
+        let known = store.recognised_since(shard).await?.unwrap_or(since).max(since - BEFORE);
+        let outages = store.outages(shard, known).await?;
+        Ok(weigh(&opened, &outages, [known, since, self.clock.now()]))
     }
 }
 
-/// `opened` rises; incidents are known from `known` on.
-fn weigh(opened: &[Timestamp], known: Timestamp, since: Timestamp, now: Timestamp) -> Option<Verified> {
-    let days = |from: Timestamp, to: Timestamp| ((to.micros() - from.micros()) as f64 / DAY).max(0.0);
+/// Days from one instant to another in which alerts could be received; `outages` rise.
+fn exposed(outages: &[Outage], from: Timestamp, to: Timestamp) -> f64 {
+    let (mut open, mut at) = (0, from.micros());
+    for outage in outages {
+        open += (outage.from.micros().min(to.micros()) - at).max(0);
+        at = at.max(outage.to.micros());
+    }
+    open += (to.micros() - at).max(0);
+    open as f64 / DAY
+}
+
+/// `opened` rises; incidents are known from the first of these instants on, the second is the fix, the third now.
+fn weigh(opened: &[Timestamp], outages: &[Outage], [known, since, now]: [Timestamp; 3]) -> Option<Verified> {
+    let days = |from: Timestamp, to: Timestamp| exposed(outages, from, to);
     // What is known begins with an incident: if with one of these, it says when, and not how often.
     let before = opened.iter().filter(|at| known < **at && **at < since).count();
     let after: Vec<f64> = opened.iter().filter(|at| **at >= since).map(|at| days(since, *at)).collect();
@@ -124,7 +137,7 @@ mod tests {
 
     fn check(opened: &[i64], now: i64, expected: Option<(FixOutcome, u64)>) {
         let opened: Vec<Timestamp> = opened.iter().map(|&hours| at(hours)).collect();
-        let found = weigh(&opened, at(0), at(220), at(now));
+        let found = weigh(&opened, &[], [at(0), at(220), at(now)]);
         assert_eq!(found.map(|verified| (verified.outcome, verified.before)), expected, "{opened:?} {now}");
     }
 
@@ -137,5 +150,24 @@ mod tests {
         let on: Vec<i64> = daily.iter().copied().chain((0..60).map(|half| 220 + half * 12)).collect();
         check(&on, 220 + 24 * 30, Some((FixOutcome::DoesNot, 9)));
         check(&[], 220 + 24 * 30, None);
+    }
+
+    #[test]
+    fn what_could_not_be_received_says_nothing_of_a_fix() {
+        let outage = |from: i64, to: i64| Outage { from: at(from), to: at(to) };
+        // They may overlap, reach beyond what is asked, or lie outside of it.
+        let outages = [outage(-50, -10), outage(-5, 12), outage(24, 36), outage(30, 48), outage(90, 200)];
+        assert!((exposed(&outages, at(0), at(96)) - (96.0 - 12.0 - 24.0 - 6.0) / 24.0).abs() < 1e-9);
+        assert!((exposed(&[], at(0), at(96)) - 4.0).abs() < 1e-9);
+        assert!(exposed(&outages, at(100), at(150)).abs() < 1e-9);
+        let opened: Vec<Timestamp> = (0..10).map(|day| at(day * 24)).collect();
+        let now = at(220 + 24 * 30);
+        assert!(weigh(&opened, &[], [at(0), at(220), now]).is_some());
+        let away = [outage(220, 220 + 24 * 29)];
+        assert_eq!(weigh(&opened, &away, [at(0), at(220), now]), None, "a silence of one day proves nothing");
+        // Before the fix the rate was higher than the calendar says: 9 in 5 days instead of 9.
+        let away = [outage(1, 23), outage(49, 71), outage(97, 119), outage(145, 167)];
+        let found = weigh(&opened, &away, [at(0), at(220), now]).expect("decided");
+        assert!((found.before_days - (220.0 - 88.0) / 24.0).abs() < 1e-9, "{found:?}");
     }
 }

@@ -216,6 +216,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
         shard,
         limits,
         now: Arc::new(SystemClock::now),
+        person_hour: config.person_hour.map(|(price, currency)| quell_api::PersonHour { price, currency }),
     };
     let http = tokio::spawn(quell_api::serve(listener, quell_api::router(api), until(stopping.clone())));
     // The loop goes on until the doors are closed, so that what was accepted is decided.

@@ -100,6 +100,61 @@ fn mistakes_are_told_with_line_and_column() {
     check(&["--map", "name=ci"], "found `name=ci`; allowed: COLUMN=NAME");
     check(&["--horizon", "soon"], "a stretch of time, as 24h, 7d or 1d12h");
     fs::write(&path, "opened_at,ci\n2024-01-01,a\n2024-01-03,b\n").expect("written");
-    check(&[], "no window of 7 days lies between the split");
+    let output = evaluate(&path, &[]);
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("verdict: abstains: too little to judge by: the span"), "{told}");
+    let found = json(&evaluate(&path, &["--json"]));
+    assert_eq!((&found["verdict"], &found["models"]["quell"]["brier"]), (&Value::from("abstains"), &Value::Null));
+    assert!(found["reason"].as_str().is_some_and(|why| why.contains("no window of 7 days lies between the split")));
     check(&["--split", "1.5"], "split: found 1.5; allowed: more than 0 and less than 1");
+}
+
+/// Exports of other shapes: whatever a file holds, the answer is JSON of the promised fields, and what cannot be known is
+/// `null` with a reason.
+#[test]
+fn exports_of_any_shape_are_answered() {
+    let folder = folder("shapes");
+    let path = folder.join("export.csv");
+    let day = |at: u32| format!("{}-{:02}-{:02}", 2020 + at / 336, 1 + at / 28 % 12, 1 + at % 28);
+    let line = |at: u32, name: &str| format!("{} 08:00:00,{name}\n", day(at));
+    let check = |what: &str, text: &str, verdicts: &[&str]| {
+        fs::write(&path, text).expect("written");
+        for horizon in ["24h", "7d"] {
+            let found = json(&evaluate(&path, &["--json", "--horizon", horizon]));
+            let verdict = found["verdict"].as_str().expect("a verdict");
+            assert!(verdicts.contains(&verdict), "{what}, {horizon}: {found}");
+            assert!(verdict == "signal" || found["reason"].is_string(), "{what}, {horizon}: {found}");
+            for model in ["quell", "ewma", "last_window", "base_rate"] {
+                for measure in ["pr_auc", "pr_auc_mid", "roc_auc", "brier", "bss", "ece", "p50"] {
+                    let value = &found["models"][model][measure];
+                    assert!(value.is_null() || value.as_f64().is_some_and(f64::is_finite), "{what}: {found}");
+                }
+            }
+            let brier = |model: &str| found["models"][model]["brier"].as_f64().unwrap_or(0.0);
+            assert!(brier("quell") <= brier("base_rate"), "{what}, {horizon}: {found}");
+        }
+    };
+    let quiet = ["abstains", "no signal"];
+    check("one incident", "opened_at,ci\n2024-01-01 10:00:00,a\n", &quiet);
+    check("one instant", &format!("opened_at,ci\n{}", "2024-01-01 10:00:00,a\n".repeat(500)), &quiet);
+    let ten: String = (0..10).map(|n| line(n * 9, "a")).collect();
+    check("ten incidents", &format!("opened_at,signature\n{ten}"), &quiet);
+    let once: String = (0..2000).map(|n| line(n % 300, &format!("s{n}"))).collect();
+    check("once each", &format!("opened_at,signature\n{once}"), &quiet);
+    let daily: String = (0..200).map(|n| line(n, "only")).collect();
+    check("one signature, every day", &format!("opened_at,signature\n{daily}"), &quiet);
+    // Both spellings of time, other columns empty or missing, quotes, CRLF, a mark at the start, unsorted and twice.
+    let mut mixed = String::from("\u{feff}closed_at,opened_at,signature,priority,service,ci\r\n");
+    for n in (0..600_u32).rev().chain(0..50) {
+        let name = format!("\"disk, \"\"{}\"\"\"", n * n % 17);
+        let at = if n % 2 == 0 { format!("{}T08:30:00Z", day(n / 3)) } else { format!("{} 08:30:00", day(n / 3)) };
+        mixed.push_str(&format!(",{at},{name},{},,\r\n", ["", "P2", "urgent?"][n as usize % 3]));
+    }
+    check("mixed", &mixed, &["signal", "no signal", "abstains"]);
+    // A few lines without a name are left out; many are mistakes.
+    let torn = format!("opened_at,ci\n{}2020-02-02 08:00:00,\n", (0..90).map(|n| line(n, "a")).collect::<String>());
+    fs::write(&path, &torn).expect("written");
+    assert_eq!(json(&evaluate(&path, &["--json"]))["refused"], 1);
+    fs::write(&path, torn.replace("08:00:00,a", "08:00:00,")).expect("written");
+    assert!(!evaluate(&path, &["--json"]).status.success(), "nothing of it can be read");
 }

@@ -1,8 +1,8 @@
 //! The part of the scripted store that tells of problems.
 
 use quell_domain::{
-    HistoricIncident, IncidentId, KeptForecast, KeptModel, KnownSignature, Problem, ProblemId, Recognition, Shard,
-    SignatureId, Subject, Timestamp,
+    HistoricIncident, IncidentId, KeptForecast, KeptModel, KnownSignature, Outage, Problem, ProblemId, Recognition,
+    Shard, SignatureId, Subject, Timestamp,
 };
 use quell_store::contract::Answer;
 use quell_store::{Page, ProblemDetail, ProblemQuery, RecognisedQuery, Which};
@@ -49,6 +49,10 @@ impl quell_store::ProblemStore for Script {
     fn recognised_since(&self, _: Shard) -> Answer<'_, Option<Timestamp>> {
         now(None)
     }
+
+    fn outages(&self, _: Shard, _: Timestamp) -> Answer<'_, Vec<Outage>> {
+        now(Vec::new())
+    }
 }
 
 impl quell_store::ForecastStore for Script {
@@ -67,6 +71,21 @@ impl quell_store::ForecastStore for Script {
         let mut rows = self.get(|state| state.forecasts.clone());
         rows.retain(|row| (row.subject, row.horizon) == (subject, horizon));
         rows.retain(|row| row.outcome.is_some() == (which == Which::Marked));
+        rows.truncate(limit as usize);
+        now(rows)
+    }
+
+    fn forecasts_of<'a>(
+        &'a self,
+        _: Shard,
+        subject: Subject,
+        horizon: u32,
+        names: &'a [String],
+        limit: u32,
+    ) -> Answer<'a, Vec<KeptForecast>> {
+        let mut rows = self.get(|state| state.forecasts.clone());
+        rows.retain(|row| (row.subject, row.horizon, row.scored) == (subject, horizon, true));
+        rows.retain(|row| names.contains(&row.name));
         rows.truncate(limit as usize);
         now(rows)
     }

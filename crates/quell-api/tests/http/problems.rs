@@ -8,7 +8,7 @@ use quell_domain::{
     Position, Priority, Problem, ProblemAct, ProblemAsk, ProblemEntry, ProblemField, ProblemId, ProblemState, Reason,
     Recognition, Sign, SignatureId, Source, Timestamp, Traits, Verdict,
 };
-use quell_store::ProblemDetail;
+use quell_store::{Involved, ProblemDetail};
 use serde_json::{Value, json};
 
 use crate::reads::conforms;
@@ -21,7 +21,7 @@ fn id(number: u64) -> IncidentId {
     IncidentId { shard: 0, number }
 }
 
-fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(NOW.micros() / 1_000_000 - 86_400 + seconds)
 }
 
@@ -67,12 +67,18 @@ pub(crate) fn detail(state: ProblemState) -> ProblemDetail {
         merged_into: None,
         before: vec![],
     };
+    let involved = |incident, person: &str, seconds| Involved {
+        incident: id(incident),
+        person: person.into(),
+        since: at(seconds),
+    };
+    let involved = vec![involved(7, "ana", 500), involved(7, NASTY, 620), involved(3, "ana", 0)];
     let reason = Reason::new("drafted", "drafted by {actor}").text("actor", "quell");
     let timeline = vec![ProblemEntry { problem: PROBLEM, at: at(300), actor: "quell".into(), reason }];
-    ProblemDetail { problem, timeline, signatures: vec![signature], told: 4 }
+    ProblemDetail { problem, timeline, signatures: vec![signature], told: 4, involved }
 }
 
-fn recognition(number: u64) -> Recognition {
+pub(crate) fn recognition(number: u64) -> Recognition {
     Recognition {
         incident: id(number),
         signature: Some(SIGNATURE),

@@ -95,6 +95,7 @@ impl Script {
             shard: Shard::FIRST,
             limits,
             now: Arc::new(|| NOW),
+            person_hour: Some(quell_api::PersonHour { price: 80.0, currency: "EUR".to_owned() }),
         })
     }
 

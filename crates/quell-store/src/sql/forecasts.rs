@@ -21,7 +21,8 @@ const HISTORY: &str = "history";
 const PIECE: usize = 2_000;
 
 const COLUMNS: &str = "subject, horizon, at, name, ci, probability, low, high, rank, ewma, last_window, base_rate, \
-    rests_on, abstains, early, middle, late, seen, dependents, minutes, model, scored, marked, first_at";
+    rests_on, abstains, early, middle, late, seen, dependents, minutes, model, scored, marked, first_at, \
+    fewest_dependents, most_dependents, fewest_minutes, most_minutes";
 
 static FORECAST: Upsert = LazyLock::new(|| {
     let key = ["subject", "horizon", "at", "name"];
@@ -48,11 +49,14 @@ fn bind(query: Query, row: &KeptForecast) -> Query {
         window: [early, middle, late],
         seen,
         dependents,
+        dependents_between,
         minutes,
+        minutes_between,
         model,
         scored,
         outcome,
     } = row;
+    let bound = |between: &Option<[f64; 2]>, at: usize| between.map(|between| between[at]);
     let instant = |at: &Option<Timestamp>| at.map(Timestamp::micros);
     query
         .bind(*subject as u8)
@@ -79,6 +83,10 @@ fn bind(query: Query, row: &KeptForecast) -> Query {
         .bind(i32::from(*scored))
         .bind(i32::from(outcome.is_some()))
         .bind(outcome.and_then(|came| came.first_at).map(Timestamp::micros))
+        .bind(bound(dependents_between, 0))
+        .bind(bound(dependents_between, 1))
+        .bind(bound(minutes_between, 0))
+        .bind(bound(minutes_between, 1))
 }
 
 fn subject(code: i64) -> Option<Subject> {
@@ -109,6 +117,9 @@ fn read<R: Row>(row: &R) -> Result<KeptForecast, StoreError> {
     let (scored, marked) = (row.next::<i64>()? != 0, row.next::<i64>()? != 0);
     let first_at = row.optional()?.map(Timestamp::from_micros);
     let outcome = marked.then_some(Came { first_at });
+    let mut between =
+        || Ok::<_, StoreError>(row.next::<Option<f64>>()?.zip(row.next()?).map(|(low, high)| [low, high]));
+    let (dependents_between, minutes_between) = (between()?, between()?);
     Ok(KeptForecast {
         at,
         horizon,
@@ -124,7 +135,9 @@ fn read<R: Row>(row: &R) -> Result<KeptForecast, StoreError> {
         window,
         seen,
         dependents,
+        dependents_between,
         minutes,
+        minutes_between,
         model,
         scored,
         outcome,
@@ -165,7 +178,7 @@ impl<B: Backend> ForecastStore for B {
             lease.session().execute(KEEP, query.bind(first.subject as u8).bind(first.horizon)).await?;
             let (head, tail) = &*FORECAST;
             let rows = last_of(rows, |row| (row.subject as u8, row.horizon, row.at, &*row.name));
-            write_rows(lease.session(), (KEEP, shard), (head, 24, tail), &rows, |query, row| bind(query, row)).await?;
+            write_rows(lease.session(), (KEEP, shard), (head, 28, tail), &rows, |query, row| bind(query, row)).await?;
             lease.commit().await?;
             lease.keep(rows.len());
             Ok(())
@@ -199,6 +212,31 @@ impl<B: Backend> ForecastStore for B {
             }
             sql.push(" LIMIT ").push_bind(i64::from(limit));
             self.reader(FORECASTS).await?.collect(FORECASTS, sql, read).await
+        })
+    }
+
+    fn forecasts_of<'a>(
+        &'a self,
+        shard: Shard,
+        subject: Subject,
+        horizon: u32,
+        names: &'a [String],
+        limit: u32,
+    ) -> Answer<'a, Vec<KeptForecast>> {
+        Box::pin(async move {
+            let mut found: Vec<KeptForecast> = Vec::new();
+            // Few names, and an index by name: one question for each.
+            for name in names {
+                let select = format!("SELECT {COLUMNS} FROM forecasts");
+                let mut sql = within(&select, shard, "");
+                sql.push(" AND subject = ").push_bind(subject as u8).push(" AND horizon = ").push_bind(horizon);
+                sql.push(" AND name = ").push_bind(name.clone()).push(" AND scored = 1 ORDER BY at DESC LIMIT ");
+                sql.push_bind(i64::from(limit));
+                found.extend(self.reader(FORECASTS).await?.collect(FORECASTS, sql, read).await?);
+            }
+            found.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.name.cmp(&b.name)));
+            found.truncate(limit as usize);
+            Ok(found)
         })
     }
 

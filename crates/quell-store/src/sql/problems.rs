@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use quell_domain::{
-    CiId, IncidentId, KnownSignature, Priority, Problem, ProblemEntry, ProblemId, Recognition, Shard, SignatureId,
-    Timestamp,
+    CiId, IncidentId, KnownSignature, Outage, Priority, Problem, ProblemEntry, ProblemId, Recognition, Shard,
+    SignatureId, Timestamp,
 };
 use quell_engine::{ProblemEffects, ProblemRow, ProblemSnapshot, RecognitionRow, SignatureRow};
 
-use super::commit::{Upsert, by_number, upsert};
+use super::commit::{Upsert, by_number, last_of, upsert};
 use super::read::page;
 use super::rows::{Cells, number};
 use super::statement::{Query, with_given, within, write_rows};
 use super::{Backend, Row, Session};
 use crate::contract::{Answer, Page, StoreError};
-use crate::problems::{ProblemDetail, ProblemQuery, ProblemStore, RecognisedQuery};
+use crate::problems::{INVOLVED, Involved, ProblemDetail, ProblemQuery, ProblemStore, RecognisedQuery};
 use crate::{json, problem_json};
 
 const COMMIT: &str = "commit";
@@ -29,21 +29,35 @@ static RECOGNITIONS: Upsert =
     LazyLock::new(|| upsert("recognitions", &RECOGNITION.split(", ").collect::<Vec<_>>(), &["incident"]));
 static PROBLEMS: Upsert = LazyLock::new(|| upsert("problems", &["number", "state", "body", "in_hand"], &["number"]));
 
+static OUTAGES: Upsert = LazyLock::new(|| upsert("outages", &["from_at", "to_at"], &["from_at"]));
+
 /// Writes the last version of each row, then what became of rows that are not written.
 pub(super) async fn write<S: Session>(
     session: &mut S,
     shard: Shard,
     effects: &ProblemEffects,
 ) -> Result<(), StoreError> {
-    let ProblemEffects { signatures, recognitions, problems, timeline, tally: _ } = effects;
+    let ProblemEffects { signatures, recognitions, problems, timeline, outages, tally: _ } = effects;
     write_signatures(session, shard, signatures).await?;
     write_recognitions(session, shard, recognitions).await?;
     write_problems(session, shard, problems).await?;
+    write_outages(session, shard, outages).await?;
     let head = "INSERT INTO problem_timeline (tenant, shard, problem, at, actor, reason)";
     write_rows(session, (COMMIT, shard), (head, 4, ""), timeline, |query, entry| {
         let ProblemEntry { problem, at, actor, reason } = entry;
         let query = query.bind(problem.number.cast_signed()).bind(at.micros());
         query.bind(actor.clone()).bind(json::write_reason(reason))
+    })
+    .await
+    .map(drop)
+}
+
+async fn write_outages<S: Session>(session: &mut S, shard: Shard, outages: &[Outage]) -> Result<(), StoreError> {
+    let (head, tail) = &*OUTAGES;
+    let rows = last_of(outages, |outage| outage.from);
+    write_rows(session, (COMMIT, shard), (head, 2, tail), &rows, |query, outage| {
+        let Outage { from, to } = outage;
+        query.bind(from.micros()).bind(to.micros())
     })
     .await
     .map(drop)
@@ -300,7 +314,29 @@ async fn problem<S: Session>(
     sql.push(" AND r.signature IN (SELECT number FROM wanted)");
     let told = session.collect(PROBLEM, sql, |row| Cells::new(PROBLEM, "count", row).unsigned());
     let told = told.await?.pop().unwrap_or(0);
-    Ok(Some(ProblemDetail { problem, timeline, signatures, told }))
+    let involved = involved(session, shard, &problem.signatures).await?;
+    Ok(Some(ProblemDetail { problem, timeline, signatures, told, involved }))
+}
+
+/// Who worked on the last incidents of these signatures, and from when on; not what another node or a rule did.
+async fn involved<S: Session>(
+    session: &mut S,
+    shard: Shard,
+    signatures: &[SignatureId],
+) -> Result<Vec<Involved>, StoreError> {
+    let mut sql = group(shard, signatures);
+    sql.push("SELECT t.incident, t.actor, min(t.at) FROM recognitions r JOIN timeline t ON t.tenant = r.tenant ");
+    sql.push("AND t.shard = r.shard AND t.incident = r.incident WHERE r.tenant = ").push_bind(shard.tenant);
+    sql.push(" AND r.shard = ").push_bind(shard.number);
+    sql.push(" AND r.signature IN (SELECT number FROM wanted) AND t.actor <> 'quell' ");
+    sql.push("GROUP BY t.incident, t.actor ORDER BY t.incident DESC, t.actor LIMIT ").push_bind(i64::from(INVOLVED));
+    session
+        .collect("problem", sql, |row| {
+            let mut row = Cells::new("problem", "person involved", row);
+            let incident = IncidentId { shard: shard.number, number: row.unsigned()? };
+            Ok(Involved { incident, person: row.next()?, since: row.time()? })
+        })
+        .await
 }
 
 async fn problems<S: Session>(
@@ -425,6 +461,19 @@ impl<B: Backend> ProblemStore for B {
             let mut reader = self.reader("recognised").await?;
             let found = reader.collect("recognised", sql, |row| Cells::new("recognised", "recognition", row).time());
             Ok(found.await?.pop())
+        })
+    }
+
+    fn outages(&self, shard: Shard, after: Timestamp) -> Answer<'_, Vec<Outage>> {
+        Box::pin(async move {
+            let mut sql = within("SELECT from_at, to_at FROM outages", shard, "");
+            sql.push(" AND to_at > ").push_bind(after.micros()).push(" ORDER BY from_at");
+            let mut reader = self.reader("outages").await?;
+            let found = reader.collect("outages", sql, |row| {
+                let mut row = Cells::new("outages", "outage", row);
+                Ok(Outage { from: row.time()?, to: row.time()? })
+            });
+            found.await
         })
     }
 }

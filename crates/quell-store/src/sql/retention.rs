@@ -63,7 +63,7 @@ pub(super) async fn drop_superseded<S: Session>(
 }
 
 /// What deletes the oldest rows of each kind, and what goes with each of them.
-const KINDS: [(&str, Option<(&str, &str)>); 9] = [
+const KINDS: [(&str, Option<(&str, &str)>); 10] = [
     (
         "DELETE FROM alerts WHERE tenant = ?1 AND shard = ?2 AND id IN (SELECT id FROM alerts WHERE tenant = ?1 \
         AND shard = ?2 AND in_hand = 0 AND ends_at < ?3 AND state = 1 ORDER BY ends_at LIMIT ?4) RETURNING id",
@@ -116,6 +116,14 @@ const KINDS: [(&str, Option<(&str, &str)>); 9] = [
         "DELETE FROM forecasts WHERE tenant = ?1 AND shard = ?2 AND (subject, horizon, at, name) IN (SELECT subject, \
         horizon, at, name FROM forecasts WHERE tenant = ?1 AND shard = ?2 AND marked = 1 AND at < ?3 LIMIT ?4) \
         RETURNING at",
+        None,
+    ),
+    // The test of a fix looks half a year back and as far forward as it takes: ten thousand of them are kept.
+    (
+        "DELETE FROM outages WHERE tenant = ?1 AND shard = ?2 AND from_at IN (SELECT from_at FROM outages WHERE tenant = ?1 \
+        AND shard = ?2 AND to_at < ?3 AND from_at < (SELECT min(from_at) FROM (SELECT from_at FROM outages \
+        WHERE tenant = ?1 AND shard = ?2 ORDER BY from_at DESC LIMIT 10000) AS newest) ORDER BY from_at LIMIT ?4) \
+        RETURNING from_at",
         None,
     ),
 ];

@@ -29,7 +29,9 @@ fn forecast(day: i64, name: &str, scored: bool) -> KeptForecast {
         window: [Some(at(1)), None, Some(at(3))],
         seen: 7,
         dependents: Some(2.5),
+        dependents_between: Some([0.0, 9.0]),
         minutes: None,
+        minutes_between: None,
         model: Digest([3; 32]),
         scored,
         outcome: None,
@@ -55,6 +57,13 @@ pub(crate) async fn forecasts_are_kept_and_marked(store: &dyn Store) {
     store.mark_forecasts(SHARD, &due).await.expect("marked");
     assert_eq!(of(Which::Due(at(86_400))).await.expect("read"), []);
     assert_eq!(of(Which::Marked).await.expect("read"), due);
+    let of = |names: &[&str], limit| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        async move { store.forecasts_of(SHARD, Subject::Signature, DAY, &names, limit).await.expect("read") }
+    };
+    assert_eq!(of(&["SIG-2", "SIG-1"], 9).await, due, "those that count, of these names");
+    assert_eq!(of(&["SIG-2", "SIG-1"], 1).await, due[..1]);
+    assert_eq!(of(&["SIG-3"], 9).await, []);
     let elsewhere = Shard { tenant: 0, number: 9 };
     let other = |shard, subject, horizon| store.forecasts(shard, subject, horizon, Which::Marked, 9);
     assert_eq!(other(elsewhere, Subject::Signature, DAY).await.expect("read"), []);

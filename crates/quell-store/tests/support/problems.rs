@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use quell_domain::{
-    Attached, ChangeId, CiId, Cost, Fix, KnownSignature, PastIncident, Position, Priority, Problem, ProblemEntry,
-    ProblemId, ProblemStanding, ProblemState, Recognition, Shard, Sign, SignatureId, Timestamp, Traits,
+    Attached, ChangeId, CiId, Cost, Fix, KnownSignature, Outage, PastIncident, Position, Priority, Problem,
+    ProblemEntry, ProblemId, ProblemStanding, ProblemState, Recognition, Shard, Sign, SignatureId, TimelineEntry,
+    Timestamp, Traits,
 };
 use quell_engine::{Effects, ProblemEffects, ProblemRow, RecognitionRow, SignatureRow};
 use quell_store::{ProblemQuery, RecognisedQuery, Store};
@@ -113,6 +114,10 @@ fn entry(problem: u64, code: &'static str) -> ProblemEntry {
     ProblemEntry { problem: problem_id(problem), at: at(3), actor: "ana".into(), reason: reason(code) }
 }
 
+fn by(incident: u64, actor: &str, seconds: i64) -> TimelineEntry {
+    TimelineEntry { incident: incident_id(incident), at: at(seconds), actor: actor.into(), reason: reason("comment") }
+}
+
 fn put(row: Recognition) -> RecognitionRow {
     RecognitionRow::Put(Box::new(row))
 }
@@ -184,6 +189,14 @@ pub(crate) async fn a_problem_is_read_with_what_belongs_to_it(store: &dyn Store)
     let effects = Effects {
         incidents: (1..=4).map(incident).collect(),
         notices: vec![notice(1, 0), notice(2, 0), notice(4, 0)],
+        timeline: vec![
+            by(1, "bob", 4),
+            by(1, "quell", 1),
+            by(1, "bob", 9),
+            by(1, "ana", 4),
+            by(2, "ana", 4),
+            by(4, "eve", 4),
+        ],
         problems: ProblemEffects {
             signatures: rows.clone().map(known).into(),
             recognitions: vec![put(of(1, 4)), put(of(2, 1)), put(of(4, 2))],
@@ -201,6 +214,9 @@ pub(crate) async fn a_problem_is_read_with_what_belongs_to_it(store: &dyn Store)
     assert_eq!(detail.problem, one);
     assert_eq!(detail.timeline, [entry(1, "drafted"), entry(1, "accepted")]);
     assert_eq!(detail.signatures, [rows[0].clone(), rows[2].clone(), rows[3].clone()]);
+    let involved = |incident, person: &str| (incident_id(incident), person.to_owned(), at(4));
+    let found = detail.involved.iter().map(|one| (one.incident, one.person.clone(), one.since));
+    assert_eq!(found.collect::<Vec<_>>(), [involved(2, "ana"), involved(1, "ana"), involved(1, "bob")]);
     assert_eq!(detail.told, 2, "two of the three delivered are of its incidents, and none waits with the other sink");
     assert_eq!(store.problem(SHARD, problem_id(2)).await.expect("read"), None);
     let query = |signatures: &[u64], before| RecognisedQuery {
@@ -219,6 +235,18 @@ pub(crate) async fn a_problem_is_read_with_what_belongs_to_it(store: &dyn Store)
     assert_eq!(store.recognised(SHARD, over(false)).await.expect("read"), []);
     assert_eq!(store.recognised(SHARD, over(true)).await.expect("read").len(), 3);
     assert_eq!(store.recognised_since(SHARD).await.expect("read"), Some(at(1)));
+}
+
+pub(crate) async fn outages_are_remembered_once(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let outage = |from, to| Outage { from: at(from), to: at(to) };
+    for outages in [vec![outage(50, 60), outage(1, 2)], vec![outage(50, 70)]] {
+        let problems = ProblemEffects { outages, ..ProblemEffects::default() };
+        writer.commit(Effects { problems, ..Effects::default() }).await;
+    }
+    assert_eq!(store.outages(SHARD, at(0)).await.expect("read"), [outage(1, 2), outage(50, 70)]);
+    assert_eq!(store.outages(SHARD, at(2)).await.expect("read"), [outage(50, 70)], "the first was over by then");
+    assert_eq!(store.outages(Shard { tenant: 0, number: 9 }, at(0)).await.expect("read"), []);
 }
 
 pub(crate) async fn problems_and_signatures_come_in_pages(store: &dyn Store) {
