@@ -1,6 +1,5 @@
 //! The command line. Absent on purpose: what the commands do; each has its module.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,11 +10,11 @@ use clap::{Parser, Subcommand};
 use quell_domain::Timestamp;
 use quell_formats::database::Database;
 use quell_formats::history::{self, ColumnMap};
-use tracing_subscriber::EnvFilter;
 
 use crate::forecast::{self, Evaluate};
 use crate::import::Import;
 use crate::import_incidents::ImportIncidents;
+use crate::telemetry::Telemetry;
 use crate::traffic::Traffic;
 use crate::{
     check, compare, demo, explain, hygiene, impact, import, import_incidents, problems, replay, serve, settings, stores,
@@ -206,10 +205,13 @@ enum ForecastCommand {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
-    match run(cli.command) {
+    let telemetry = Telemetry::install(matches!(cli.command, Command::Serve { .. }));
+    let done = telemetry.and_then(|telemetry| {
+        let done = run(cli.command);
+        telemetry.end();
+        done
+    });
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("quell: {error:#}");

@@ -7,6 +7,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod compare;
+mod deliveries;
 mod demo;
 mod desk;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod impact;
 mod import;
 mod import_incidents;
 mod intake;
+mod journey;
 mod keeper;
 mod learner;
 #[cfg(test)]
@@ -41,4 +43,5 @@ pub mod serve;
 mod settings;
 pub mod shell;
 mod stores;
+mod telemetry;
 pub mod traffic;
