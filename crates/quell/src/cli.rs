@@ -17,7 +17,8 @@ use crate::import_incidents::ImportIncidents;
 use crate::telemetry::Telemetry;
 use crate::traffic::Traffic;
 use crate::{
-    check, compare, demo, explain, hygiene, impact, import, import_incidents, problems, replay, serve, settings, stores,
+    backup, check, compare, demo, explain, hygiene, impact, import, import_incidents, migrate, problems, replay, serve,
+    settings, stores,
 };
 
 /// Turns alert storms into the few incidents that matter.
@@ -151,6 +152,33 @@ enum Command {
         #[command(subcommand)]
         what: What,
     },
+    /// Move what lies in a data directory to Kafka and PostgreSQL. Nobody may serve either meanwhile.
+    Migrate {
+        /// The data directory; it is only read.
+        #[arg(long)]
+        from: PathBuf,
+        /// The config file of the nodes to come: its `log` and `store` say where to.
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Copy log and store of a data directory, whether or not it is served.
+    Backup {
+        /// The data directory.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// A new folder.
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Put a backup into a new data directory.
+    Restore {
+        /// The folder of the backup.
+        #[arg(long)]
+        from: PathBuf,
+        /// The data directory.
+        #[arg(long)]
+        data_dir: PathBuf,
+    },
     /// Foresee which trouble comes back.
     Forecast {
         #[command(subcommand)]
@@ -260,6 +288,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import { what: What::Incidents(asked) } => {
             print!("{}", runtime()?.block_on(import_incidents::run(&asked))?);
         }
+        Command::Migrate { from, to } => print!("{}", runtime()?.block_on(migrate::run(&from, &to))?),
+        Command::Backup { data_dir, to } => print!("{}", runtime()?.block_on(backup::back_up(&data_dir, &to))?),
+        Command::Restore { from, data_dir } => print!("{}", runtime()?.block_on(backup::restore(&from, &data_dir))?),
         Command::Forecast { command } => {
             let ForecastCommand::Evaluate { incidents, map, horizon, split, from, to, seed, json, check_rows } =
                 command;

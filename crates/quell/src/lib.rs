@@ -3,6 +3,7 @@
 //! Deliberately absent: decisions (`quell-engine`), formats, SQL, routes. This crate only puts the rooms together.
 
 pub mod artefacts;
+mod backup;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -33,6 +34,7 @@ mod learner;
 mod learner_tests;
 mod live;
 mod logs;
+mod migrate;
 #[cfg(test)]
 mod problem_tests;
 mod problems;

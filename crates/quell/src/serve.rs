@@ -307,7 +307,7 @@ async fn tell(
 }
 
 /// The body of an Outage record.
-fn outage(from: quell_domain::Timestamp, to: quell_domain::Timestamp) -> Vec<u8> {
+pub(crate) fn outage(from: quell_domain::Timestamp, to: quell_domain::Timestamp) -> Vec<u8> {
     let (_, body) = record::encode(&Input::Outage { from, to }).expect("only alerts are recorded as they were posted");
     body
 }
