@@ -134,8 +134,13 @@ async fn append(appender: &Appender<()>, bodies: &[Bytes]) -> anyhow::Result<()>
     let ways = (0..WAYS).map(|way| async move {
         for number in (way..RECORDS).step_by(WAYS as usize) {
             let body = bodies[(number % bodies.len() as u64) as usize].clone();
-            let draft =
-                Draft { stream: Stream::Main, kind: RecordKind::Alerts(Source::AlertmanagerApi), body, carry: None };
+            let draft = Draft {
+                stream: Stream::Main,
+                kind: RecordKind::Alerts(Source::AlertmanagerApi),
+                body,
+                carry: None,
+                context: Bytes::new(),
+            };
             let appended = appender.append(draft).await?;
             ensure!(appended.stamp().is_some(), "spooled");
         }

@@ -30,7 +30,13 @@ async fn append(appender: &Appender<()>, appenders: u64, total: u64, body: &Byte
             tokio::spawn(async move {
                 for _ in 0..share {
                     let kind = RecordKind::Alerts(Source::AlertmanagerApi);
-                    let draft = Draft { stream: Stream::Main, kind, body: body.clone(), carry: Some(()) };
+                    let draft = Draft {
+                        stream: Stream::Main,
+                        kind,
+                        body: body.clone(),
+                        carry: Some(()),
+                        context: Bytes::new(),
+                    };
                     appender.append(draft).await.expect("the disk has room");
                 }
             })

@@ -5,15 +5,18 @@
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use opentelemetry::Context;
+use opentelemetry::context::FutureExt as _;
 
-use crate::App;
 use crate::answer::Problem;
+use crate::{App, trace};
 
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
                    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
@@ -35,12 +38,20 @@ const DOCUMENT_HEADERS: [(HeaderName, HeaderValue); 5] = [
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let reads = is_read(request.method());
+    let name = route.as_ref().map_or("other", |path| known(path.as_str()));
+    let begun = Instant::now();
+    // Pages and scrapes would drown what came in.
+    let context = if reads { Context::new() } else { trace::begin(&request, name) };
     let mut response = match check(&app, &request) {
         Err(problem) => problem.into_response(),
-        Ok(()) => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(route = route.as_ref().map(MatchedPath::as_str), "a request's handler panicked");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "quell failed at this request").into_response()
-        }),
+        Ok(()) => AssertUnwindSafe(next.run(request).with_context(context.clone()))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                tracing::error!(route = route.as_ref().map(MatchedPath::as_str), "a request's handler panicked");
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "quell failed at this request")
+                    .into_response()
+            }),
     };
     let status = response.status();
     let headers = response.headers_mut();
@@ -50,8 +61,8 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     if reads || html {
         headers.extend(DOCUMENT_HEADERS);
     }
-    let route = route.as_ref().map_or("other", |path| known(path.as_str()));
-    app.api.metrics.answered(route, status.as_str());
+    app.api.metrics.answered(name, status.as_str(), begun.elapsed());
+    trace::end(&context, status);
     response
 }
 

@@ -31,6 +31,7 @@ mod routes;
 mod server;
 mod shape;
 mod stream;
+mod trace;
 
 use std::fmt;
 use std::sync::Arc;

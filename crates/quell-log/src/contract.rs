@@ -35,7 +35,13 @@ pub struct Draft<T> {
     pub body: Bytes,
     /// The decoded form, handed to the reader of this process so that nothing is decoded twice.
     pub carry: Option<T>,
+    /// A word that goes with the record to whoever reads it first, at most [`CONTEXT_BYTES`]; empty for none. It may get
+    /// lost on the way: nothing may depend on it.
+    pub context: Bytes,
 }
+
+/// The bytes of a record's context; a longer one is left out.
+pub const CONTEXT_BYTES: usize = 64;
 
 /// Where and when an append was made durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +118,8 @@ pub struct Record<T> {
     pub carry: Option<T>,
     /// Which of whose records it is, on a log that several nodes share.
     pub origin: Option<Origin>,
+    /// See [`Draft::context`]. Kafka keeps it; the embedded log hands it over in memory only, and a spool drops it.
+    pub context: Bytes,
 }
 
 /// Why nothing was appended. In every case nothing was acknowledged; nothing of the draft will be read, but for

@@ -9,6 +9,7 @@ pub mod kafka;
 mod room;
 
 pub use contract::{
-    Append, AppendError, Appended, Clock, Draft, Follow, LogState, Read, ReadError, Record, Retention, Stamp, Stream,
+    Append, AppendError, Appended, CONTEXT_BYTES, Clock, Draft, Follow, LogState, Read, ReadError, Record, Retention,
+    Stamp, Stream,
 };
 pub use embedded::{Appender, EmbeddedLog, OpenError, Opened, Options, OutageBody, Reader, Tail};

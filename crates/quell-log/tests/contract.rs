@@ -78,6 +78,7 @@ every_log! {
     the_two_streams_have_positions_of_their_own
     a_closed_log_takes_nothing_and_ends_its_tails
     what_is_not_there_is_not_read
+    a_context_goes_along_and_one_that_is_too_long_does_not
     large_bodies_come_back_whole
 }
 
@@ -114,6 +115,18 @@ async fn appended_records_are_handed_over_and_read_again_after_a_reopen(medium: 
     assert_eq!(back.body, outage(Timestamp::from_seconds(START), Timestamp::from_seconds(START + 60)));
     assert_eq!(log.stamp(alerts(8)).await.position, Position(8));
     assert_eq!(number(&log.next(1).await[0]), 8);
+}
+
+async fn a_context_goes_along_and_one_that_is_too_long_does_not(medium: Medium) {
+    let mut log = medium.open().await;
+    let contexts = ["", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", &"x".repeat(65)];
+    for (number, context) in (1..).zip(contexts) {
+        let context = context.as_bytes().to_vec().into();
+        log.stamp(quell_log::Draft { context, ..alerts(number) }).await;
+    }
+    let records = log.next(3).await;
+    let found: Vec<&[u8]> = records.iter().map(|record| &record.context[..]).collect();
+    assert_eq!(found, [b"", contexts[1].as_bytes(), b""]);
 }
 
 async fn concurrent_appends_are_handed_over_once_and_in_order(medium: Medium) {

@@ -51,6 +51,15 @@ async fn node(name: &str) -> (Dir, Arc<Script>, Log) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_context_reaches_the_readers_of_other_nodes() {
+    let (_here, _clock, log) = node("context").await;
+    let (_there, _other, mut other) = node("context").await;
+    log.stamp(quell_log::Draft { context: "a word".into(), ..alerts(1) }).await;
+    assert_eq!(&other.next(1).await[0].context[..], b"a word", "as it comes");
+    assert_eq!(&other.all(Stream::Main).await[0].context[..], b"a word", "and as it is read again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_start_at_once_make_the_topics_together() {
     let mut nodes = join_all((0..4).map(|_| node("together"))).await;
     for (number, (_, _, log)) in (0..).zip(&nodes) {

@@ -11,4 +11,4 @@ pub mod worker;
 
 pub use egress::{EgressClient, EgressError, EgressPolicy};
 pub use signature::Secret;
-pub use worker::{Clock, Sink, run};
+pub use worker::{Attempt, Attempted, Clock, Observer, Sink, run};

@@ -54,6 +54,32 @@ impl<F: Fn() -> Timestamp + Send + Sync + 'static> Clock for F {
     }
 }
 
+/// What became of an attempt to tell a sink.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attempted {
+    /// The sink took it.
+    Delivered,
+    /// It did not, and is asked again.
+    Failed,
+    /// It did not, and is not asked again.
+    GivenUp,
+}
+
+/// Who hears of every attempt: for what is counted and traced.
+pub trait Observer: Send + Sync + 'static {
+    /// An attempt begins.
+    fn begin(&self, sink: &str, delivery: &Delivery) -> Box<dyn Attempt>;
+}
+
+/// An attempt under way.
+pub trait Attempt: Send {
+    /// The W3C trace context that the sink is told of, if there is one.
+    fn traceparent(&self) -> Option<String>;
+
+    /// It is over.
+    fn end(self: Box<Self>, attempted: Attempted);
+}
+
 /// Tells a sink everything that becomes due, until `shutdown` is done. `wake` says that something may have become due;
 /// retries are looked for without it.
 ///
@@ -64,11 +90,12 @@ pub async fn run(
     policy: Arc<EgressPolicy>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
     wake: watch::Receiver<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), EgressError> {
     let client = EgressClient::new(&sink.url, policy)?;
-    let worker = Worker { sink, client, store, clock };
+    let worker = Worker { sink, client, store, clock, observer };
     tokio::select! {
         () = worker.work(wake) => {}
         () = shutdown => {}
@@ -81,6 +108,7 @@ struct Worker {
     client: EgressClient,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
 }
 
 /// What is to be said to the store of an attempt.
@@ -122,8 +150,19 @@ impl Worker {
 
     async fn tell(&self, delivery: &Delivery) -> Result<(), StoreError> {
         let at = self.clock.now();
-        let answer = self.client.post(self.headers(delivery, at), body(delivery)).await;
-        match judge(&delivery.id, delivery.attempts + 1, answer) {
+        let attempt = self.observer.begin(&self.sink.name, delivery);
+        let mut headers = self.headers(delivery, at);
+        if let Some(Ok(parent)) = attempt.traceparent().map(HeaderValue::try_from) {
+            headers.insert(HeaderName::from_static("traceparent"), parent);
+        }
+        let answer = self.client.post(headers, body(delivery)).await;
+        let verdict = judge(&delivery.id, delivery.attempts + 1, answer);
+        attempt.end(match &verdict {
+            Verdict::Delivered => Attempted::Delivered,
+            Verdict::Failed { retry_in: Some(_), .. } => Attempted::Failed,
+            Verdict::Failed { retry_in: None, .. } => Attempted::GivenUp,
+        });
+        match verdict {
             Verdict::Delivered => self.store.delivered(&delivery.id, self.clock.now()).await,
             Verdict::Failed { why, retry_in } => {
                 let (sink, id) = (&self.sink.name, &delivery.id);

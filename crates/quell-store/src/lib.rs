@@ -12,6 +12,7 @@ pub mod problems;
 mod said;
 mod sql;
 pub mod sqlite;
+mod transfer;
 
 pub use contract::{
     AlertQuery, Change, ChangeQuery, Commit, Committed, Delivery, Flush, IncidentDetail, IncidentQuery, Page,
@@ -21,3 +22,4 @@ pub use forecasts::{ForecastStore, MODELS, Which};
 pub use postgres::PostgresStore;
 pub use problems::{INVOLVED, Involved, ProblemDetail, ProblemQuery, ProblemStore, RecognisedQuery};
 pub use sqlite::SqliteStore;
+pub use transfer::{TransferError, transfer};

@@ -1,6 +1,5 @@
 //! The command line. Absent on purpose: what the commands do; each has its module.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,14 +10,15 @@ use clap::{Parser, Subcommand};
 use quell_domain::Timestamp;
 use quell_formats::database::Database;
 use quell_formats::history::{self, ColumnMap};
-use tracing_subscriber::EnvFilter;
 
 use crate::forecast::{self, Evaluate};
 use crate::import::Import;
 use crate::import_incidents::ImportIncidents;
+use crate::telemetry::Telemetry;
 use crate::traffic::Traffic;
 use crate::{
-    check, compare, demo, explain, hygiene, impact, import, import_incidents, problems, replay, serve, settings, stores,
+    backup, check, compare, demo, explain, hygiene, impact, import, import_incidents, migrate, problems, replay, serve,
+    settings, stores,
 };
 
 /// Turns alert storms into the few incidents that matter.
@@ -152,6 +152,33 @@ enum Command {
         #[command(subcommand)]
         what: What,
     },
+    /// Move what lies in a data directory to Kafka and PostgreSQL. Nobody may serve either meanwhile.
+    Migrate {
+        /// The data directory; it is only read.
+        #[arg(long)]
+        from: PathBuf,
+        /// The config file of the nodes to come: its `log` and `store` say where to.
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Copy log and store of a data directory, whether or not it is served.
+    Backup {
+        /// The data directory.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// A new folder.
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Put a backup into a new data directory.
+    Restore {
+        /// The folder of the backup.
+        #[arg(long)]
+        from: PathBuf,
+        /// The data directory.
+        #[arg(long)]
+        data_dir: PathBuf,
+    },
     /// Foresee which trouble comes back.
     Forecast {
         #[command(subcommand)]
@@ -206,10 +233,13 @@ enum ForecastCommand {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
-    match run(cli.command) {
+    let telemetry = Telemetry::install(matches!(cli.command, Command::Serve { .. }));
+    let done = telemetry.and_then(|telemetry| {
+        let done = run(cli.command);
+        telemetry.end();
+        done
+    });
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("quell: {error:#}");
@@ -258,6 +288,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import { what: What::Incidents(asked) } => {
             print!("{}", runtime()?.block_on(import_incidents::run(&asked))?);
         }
+        Command::Migrate { from, to } => print!("{}", runtime()?.block_on(migrate::run(&from, &to))?),
+        Command::Backup { data_dir, to } => print!("{}", runtime()?.block_on(backup::back_up(&data_dir, &to))?),
+        Command::Restore { from, data_dir } => print!("{}", runtime()?.block_on(backup::restore(&from, &data_dir))?),
         Command::Forecast { command } => {
             let ForecastCommand::Evaluate { incidents, map, horizon, split, from, to, seed, json, check_rows } =
                 command;

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use opentelemetry::trace::TraceContextExt as _;
 use quell_domain::{Activation, Input, Moment, Position, Shard};
 use quell_engine::{Artefact, Disposed, Effects, Engine, Fold};
 use quell_store::{Commit, Flush, Store, StoreError, Version};
 
 use crate::artefacts::Shelf;
+use crate::clock::SystemClock;
 use crate::gauges::Gauges;
+use crate::journey::Journeys;
 use crate::live::Published;
 
 /// The wait before a refused commit is tried again, doubled each time up to the second.
@@ -43,6 +46,7 @@ pub(crate) struct Desk {
     pub(crate) folds: Vec<Fold>,
     /// The last record of the main stream contained in a flush.
     pub(crate) folded: Position,
+    pub(crate) journeys: Journeys,
 }
 
 impl Desk {
@@ -58,6 +62,7 @@ impl Desk {
         }
         self.forced |= matches!(input, Input::Outage { .. });
         let effects = self.engine.on_input(moment, input);
+        self.journeys.decided(&effects);
         self.pending.absorb(effects);
         if let &Input::Activate(activation) = input
             && self.engine.checkpoint().artefact(activation.kind) == Some(activation.digest)
@@ -87,6 +92,7 @@ impl Desk {
     pub(crate) fn command(&mut self, moment: Moment, input: &Input) {
         self.commands = self.commands.max(moment.position);
         let effects = self.engine.on_input(moment, input);
+        self.journeys.decided(&effects);
         self.pending.absorb(effects);
     }
 
@@ -108,6 +114,7 @@ impl Desk {
             self.tell(Vec::new());
             return Ok(());
         }
+        let span = self.journeys.commit();
         let mut wait = RETRY.0;
         let changes = loop {
             let commit = Commit {
@@ -135,6 +142,7 @@ impl Desk {
                 Err(error) => return Err(error).context("what was decided cannot be remembered"),
             }
         };
+        span.span().end();
         self.published.store_away(false);
         self.activated.clear();
         if flush {
@@ -156,6 +164,8 @@ impl Desk {
         self.gauges.altered(effects.altered);
         self.gauges.recognised(effects.problems.tally);
         self.gauges.unbound(&effects.alerts);
+        self.gauges.transitions(&effects.notices);
+        self.journeys.end(SystemClock::now()).for_each(|took| self.gauges.decided(took));
         let (alerts, incidents) = self.engine.in_hand();
         self.gauges.in_hand(alerts, incidents);
         self.gauges.unflushed(self.engine.unflushed());

@@ -195,6 +195,7 @@ async fn desk(name: &str, failure: Failure, failures: u32) -> Desk {
         forced: false,
         folds: Vec::new(),
         folded: Position::START,
+        journeys: Default::default(),
     }
 }
 

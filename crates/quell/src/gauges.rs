@@ -8,6 +8,7 @@ use std::time::Duration;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use quell_domain::{Notice, Priority, Transition};
 use quell_engine::{AlertChange, Altered, Disposed, Recognised};
 
 use crate::live::Published;
@@ -22,6 +23,10 @@ pub(crate) struct Gauges {
     incidents: IntGauge,
     unflushed: IntGauge,
     commits: Histogram,
+    decisions: Histogram,
+    appends: Histogram,
+    transitions: IntCounterVec,
+    epoch: IntGauge,
     changes: ChangeCounters,
     problems: IntCounterVec,
 }
@@ -66,6 +71,20 @@ fn recognised(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
     Ok(counts)
 }
 
+/// What is counted of incidents.
+fn transitions(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let said = "What happened to incidents, by their priority then";
+    let counts = Opts::new("quell_incidents_transitions_total", said);
+    let counts = IntCounterVec::new(counts, &["transition", "priority"])?;
+    for transition in Transition::ALL {
+        for priority in (1..=5).filter_map(Priority::new) {
+            counts.with_label_values(&[transition.as_str(), &*priority.to_string()]);
+        }
+    }
+    registry.register(Box::new(counts.clone()))?;
+    Ok(counts)
+}
+
 impl Gauges {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let received =
@@ -91,11 +110,20 @@ impl Gauges {
         let commits = HistogramOpts::new("quell_store_commit_seconds", "How long commits of effects took")
             .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]);
         let commits = Histogram::with_opts(commits)?;
+        let decisions = "From the receipt of a record of alerts or changes to the commit of what was decided of it";
+        let decisions = HistogramOpts::new("quell_decision_seconds", decisions)
+            .buckets(vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0]);
+        let decisions = Histogram::with_opts(decisions)?;
+        let appends = HistogramOpts::new("quell_log_append_seconds", "How long it took to make records durable")
+            .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]);
+        let appends = Histogram::with_opts(appends)?;
+        let epoch =
+            IntGauge::new("quell_shard_epoch", "The epoch in which this node decides; each take-over adds one")?;
         let build =
             Opts::new("quell_build_info", "The version that runs").const_label("version", env!("CARGO_PKG_VERSION"));
         let build = IntGauge::with_opts(build)?;
         build.set(1);
-        let all: [Box<dyn Collector>; 8] = [
+        let all: [Box<dyn Collector>; 11] = [
             Box::new(received.clone()),
             Box::new(disposed.clone()),
             Box::new(unbound.clone()),
@@ -103,6 +131,9 @@ impl Gauges {
             Box::new(incidents.clone()),
             Box::new(unflushed.clone()),
             Box::new(commits.clone()),
+            Box::new(decisions.clone()),
+            Box::new(appends.clone()),
+            Box::new(epoch.clone()),
             Box::new(build),
         ];
         for metric in all {
@@ -110,7 +141,22 @@ impl Gauges {
         }
         let changes = ChangeCounters::new(registry)?;
         let problems = recognised(registry)?;
-        Ok(Gauges { received, disposed, unbound, alerts, incidents, unflushed, commits, changes, problems })
+        let transitions = transitions(registry)?;
+        Ok(Gauges {
+            received,
+            disposed,
+            unbound,
+            alerts,
+            incidents,
+            unflushed,
+            commits,
+            decisions,
+            appends,
+            transitions,
+            epoch,
+            changes,
+            problems,
+        })
     }
 
     pub(crate) fn disposed(&self, disposed: Disposed) {
@@ -154,6 +200,28 @@ impl Gauges {
 
     pub(crate) fn unflushed(&self, alerts: usize) {
         self.unflushed.set(i64::try_from(alerts).unwrap_or(i64::MAX));
+    }
+
+    /// A record was decided and remembered, so long after its receipt.
+    pub(crate) fn decided(&self, took: Duration) {
+        self.decisions.observe(took.as_secs_f64());
+    }
+
+    /// A record is durable, so long after it was there.
+    pub(crate) fn appended(&self, took: Duration) {
+        self.appends.observe(took.as_secs_f64());
+    }
+
+    /// What happened to incidents.
+    pub(crate) fn transitions(&self, notices: &[Notice]) {
+        for Notice { transition, priority, .. } in notices {
+            self.transitions.with_label_values(&[transition.as_str(), &priority.to_string()]).inc();
+        }
+    }
+
+    /// This node decides.
+    pub(crate) fn in_charge(&self, epoch: u64) {
+        self.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn committed(&self, took: Duration) {

@@ -3,7 +3,7 @@
 //! Absent on purpose: decoding; what comes here is decoded already and travels with its bytes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -18,6 +18,8 @@ use quell_log::{Append, AppendError, Appended, Draft, Read, Stamp, Stream};
 use quell_store::Store;
 
 use crate::artefacts::Shelf;
+use crate::gauges::Gauges;
+use crate::journey;
 use crate::live::Published;
 
 /// What a request needs to become durable.
@@ -28,12 +30,20 @@ pub(crate) struct Door {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) published: Arc<Published>,
+    pub(crate) gauges: Arc<Gauges>,
 }
 
 impl Door {
     async fn append(&self, stream: Stream, kind: RecordKind, body: Bytes, input: Input) -> Result<Appended, Refusal> {
-        let draft = Draft { stream, kind, body, carry: Some(input) };
-        let appended = self.appender.append(draft).await.map_err(|error| refusal(&error)).inspect_err(|refusal| {
+        let begun = Instant::now();
+        let (span, context) = journey::append(stream);
+        let draft = Draft { stream, kind, body, carry: Some(input), context };
+        let appended = self.appender.append(draft).await;
+        journey::appended(&span, &appended);
+        if appended.is_ok() {
+            self.gauges.appended(begun.elapsed());
+        }
+        let appended = appended.map_err(|error| refusal(&error)).inspect_err(|refusal| {
             if matches!(refusal, Refusal::Overloaded) {
                 self.published.refused();
             }

@@ -101,9 +101,11 @@ impl Rig {
             forced: true,
             folds: Vec::new(),
             folded: restored.positions.folded,
+            journeys: Default::default(),
         };
         recover::catch_up(&mut desk, &*reader, restored.positions.applied, last).await.expect("caught up");
-        let door = Arc::new(Door { shard, appender, reader, store, shelf, published });
+        let gauges = Arc::clone(&desk.gauges);
+        let door = Arc::new(Door { shard, appender, reader, store, shelf, published, gauges });
         let gauges = LearnedGauges::new(&registry).expect("of other names");
         let learner = Learner::new(&door, clock.clone(), shipped().correlation.max_hops, gauges);
         Rig { desk, door, main, learner, registry, clock, folder: folder.to_owned() }

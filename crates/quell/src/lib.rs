@@ -3,10 +3,12 @@
 //! Deliberately absent: decisions (`quell-engine`), formats, SQL, routes. This crate only puts the rooms together.
 
 pub mod artefacts;
+mod backup;
 pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod compare;
+mod deliveries;
 mod demo;
 mod desk;
 #[cfg(test)]
@@ -26,12 +28,14 @@ mod impact;
 mod import;
 mod import_incidents;
 mod intake;
+mod journey;
 mod keeper;
 mod learner;
 #[cfg(test)]
 mod learner_tests;
 mod live;
 mod logs;
+mod migrate;
 #[cfg(test)]
 mod problem_tests;
 mod problems;
@@ -42,4 +46,5 @@ pub mod serve;
 mod settings;
 pub mod shell;
 mod stores;
+mod telemetry;
 pub mod traffic;

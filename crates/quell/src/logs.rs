@@ -43,20 +43,26 @@ impl fmt::Debug for Log {
     }
 }
 
+/// How the Kafka is used that the config names.
+pub(crate) fn options(config: &Config) -> anyhow::Result<kafka::Options> {
+    let (intake, address) = (config.intake, config.log.as_deref().context("the config names no Kafka")?);
+    Ok(kafka::Options {
+        body_bytes: intake.decoded_bytes,
+        retention_age: config.retention.age,
+        retention_bytes: config.retention.bytes,
+        spool_bytes: intake.spool_bytes,
+        waiting_records: intake.waiting_records,
+        waiting_bytes: intake.waiting_bytes,
+        ack: ACK,
+        ..kafka::Options::at(address.parse()?)
+    })
+}
+
 /// Opens the log that the config names.
 pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageBody) -> anyhow::Result<Log> {
     let intake = config.intake;
-    if let Some(address) = &config.log {
-        let options = kafka::Options {
-            body_bytes: intake.decoded_bytes,
-            retention_age: config.retention.age,
-            retention_bytes: config.retention.bytes,
-            spool_bytes: intake.spool_bytes,
-            waiting_records: intake.waiting_records,
-            waiting_bytes: intake.waiting_bytes,
-            ack: ACK,
-            ..kafka::Options::at(address.parse()?)
-        };
+    if config.log.is_some() {
+        let options = options(config)?;
         let place = format!("the log on {}", options.address);
         let spool = config.data_dir.join("spool");
         let duty = stand_by(&spool, &options, &clock, outage).await?;

@@ -95,9 +95,11 @@ impl Rig {
             forced: true,
             folds: Vec::new(),
             folded: restored.positions.folded,
+            journeys: Default::default(),
         };
         let (appender, reader) = (Arc::new(appender), Arc::new(reader));
-        let door = Arc::new(Door { shard, appender, reader, store, shelf, published });
+        let gauges = Arc::clone(&desk.gauges);
+        let door = Arc::new(Door { shard, appender, reader, store, shelf, published, gauges });
         Rig { desk, door, main, commands, clock, folder }
     }
 

@@ -72,6 +72,7 @@ pub(crate) async fn catch_up(
         let records = next(reader, Stream::Commands, from, last_command).await?;
         let Some(last) = records.last().map(|record| record.stamp.position) else { break };
         for record in records {
+            desk.journeys.begin(&record);
             let moment = moment(&record);
             if let Some(input) = decoded(record) {
                 desk.command(moment, &input);
@@ -86,6 +87,7 @@ pub(crate) async fn catch_up(
         let records = next(reader, Stream::Main, from, last_main).await?;
         let Some(last) = records.last().map(|record| record.stamp.position) else { break };
         for record in records {
+            desk.journeys.begin(&record);
             let moment = moment(&record);
             let input = decoded(record).unwrap_or(Input::Tick);
             desk.apply(moment, &input).await;
@@ -117,7 +119,8 @@ async fn next(
         Err(ReadError::Damaged { position, why, shared: true, .. }) => {
             tracing::error!(%position, ?stream, why, "a record is damaged and skipped");
             let stamp = Stamp { stream, position, received_at: Timestamp::MIN };
-            Ok(vec![Record { stamp, kind: RecordKind::Tick, body: Default::default(), carry: None, origin: None }])
+            let (body, context) = Default::default();
+            Ok(vec![Record { stamp, kind: RecordKind::Tick, body, carry: None, origin: None, context }])
         }
         read => {
             let mut records = read?;

@@ -16,17 +16,19 @@ use quell_formats::config::{Config, Destination};
 use quell_formats::record;
 use quell_log::kafka::Duty;
 use quell_log::{Clock, Stream};
-use quell_notify::{EgressPolicy, Sink};
+use quell_notify::{EgressPolicy, Observer, Sink};
 use quell_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::artefacts::Shelf;
 use crate::clock::SystemClock;
+use crate::deliveries::Deliveries;
 use crate::desk::Desk;
 use crate::forecaster::Forecaster;
 use crate::gauges::{Gauges, Lag, LearnedGauges};
 use crate::intake::Door;
+use crate::journey::Journeys;
 use crate::learner::Learner;
 use crate::live::Published;
 use crate::logs::{self, Log, LogGauges};
@@ -171,7 +173,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
         store: Arc::clone(&store),
         shelf: Arc::clone(&shelf),
         published: Arc::clone(&published),
-        gauges,
+        gauges: Arc::clone(&gauges),
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
         commands: positions.commands,
         pending: quell_engine::Effects::default(),
@@ -179,17 +181,36 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
         forced: true,
         folds: Vec::new(),
         folded: positions.folded,
+        journeys: Journeys::default(),
     };
+    desk.gauges.in_charge(desk.epoch);
     recover::catch_up(&mut desk, &*reader, positions.applied, last).await?;
-    let door =
-        Arc::new(Door { shard, appender, reader, store: Arc::clone(&store), shelf, published: Arc::clone(&published) });
+    let door = Arc::new(Door {
+        shard,
+        appender,
+        reader,
+        store: Arc::clone(&store),
+        shelf,
+        published: Arc::clone(&published),
+        gauges,
+    });
+    let told = desk.journeys.told();
     let learner = Learner::new(&door, Arc::clone(&clock), shipped.correlation.max_hops, learned);
     put_rules_in_force(&door, &desk, compiled.digest, &compiled.canonical, shipped).await?;
     published.recovered();
 
     let (stop, stopping) = watch::channel(false);
+    let observer = Arc::new(Deliveries::new(&registry, &sinks, told)?);
     for sink in sinks {
-        tokio::spawn(tell(sink, Arc::clone(&policy), Arc::clone(&store), published.wake.subscribe(), stopping.clone()));
+        let observer = Arc::clone(&observer) as Arc<dyn Observer>;
+        tokio::spawn(tell(
+            sink,
+            Arc::clone(&policy),
+            Arc::clone(&store),
+            observer,
+            published.wake.subscribe(),
+            stopping.clone(),
+        ));
     }
     let house = keeper::run(Arc::clone(&door), Arc::clone(&store), Arc::clone(&clock), shard, config.clone());
     let watch = keeper::watch(Arc::clone(&store), Arc::clone(&published), shard);
@@ -275,17 +296,19 @@ async fn tell(
     sink: Sink,
     policy: Arc<EgressPolicy>,
     store: Arc<dyn Store>,
+    observer: Arc<dyn Observer>,
     wake: watch::Receiver<()>,
     stopping: watch::Receiver<bool>,
 ) {
     let name = sink.name.clone();
-    if let Err(error) = quell_notify::run(sink, policy, store, Arc::new(SystemClock), wake, until(stopping)).await {
+    let done = quell_notify::run(sink, policy, store, Arc::new(SystemClock), observer, wake, until(stopping)).await;
+    if let Err(error) = done {
         tracing::error!(sink = name, error = %chain(&error), "nothing can be told to this sink");
     }
 }
 
 /// The body of an Outage record.
-fn outage(from: quell_domain::Timestamp, to: quell_domain::Timestamp) -> Vec<u8> {
+pub(crate) fn outage(from: quell_domain::Timestamp, to: quell_domain::Timestamp) -> Vec<u8> {
     let (_, body) = record::encode(&Input::Outage { from, to }).expect("only alerts are recorded as they were posted");
     body
 }

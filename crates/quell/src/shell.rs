@@ -131,6 +131,7 @@ fn overtake(desk: &mut Desk, commands: &mut dyn Follow<Input>) {
 }
 
 async fn apply(desk: &mut Desk, record: Record<Input>) {
+    desk.journeys.begin(&record);
     let moment = moment(&record);
     match decoded(record) {
         Some(input) => desk.apply(moment, &input).await,
@@ -140,6 +141,7 @@ async fn apply(desk: &mut Desk, record: Record<Input>) {
 }
 
 fn command(desk: &mut Desk, record: Record<Input>) {
+    desk.journeys.begin(&record);
     let moment = moment(&record);
     if let Some(input) = decoded(record) {
         desk.command(moment, &input);

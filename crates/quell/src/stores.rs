@@ -52,7 +52,7 @@ pub(crate) async fn open_read_only(directory: &Path, database: Option<&Database>
     }
 }
 
-fn options(database: &Database) -> anyhow::Result<Options> {
+pub(crate) fn options(database: &Database) -> anyhow::Result<Options> {
     let Database { url, password } = database;
     let password = match password {
         None => None,

@@ -260,7 +260,10 @@ async fn the_same_log_makes_the_same_incidents_on_kafka_and_in_a_file() -> anyho
     let log = EmbeddedLog::open::<()>(&data, Options::default(), Arc::clone(&clock) as Arc<dyn Clock>, outage).await?;
     for Record { stamp, kind, body, .. } in records {
         clock.0.store(stamp.received_at.micros(), Ordering::SeqCst);
-        let copied = log.appender.append(Draft { stream: Stream::Main, kind, body, carry: None }).await?;
+        let copied = log
+            .appender
+            .append(Draft { stream: Stream::Main, kind, body, carry: None, context: Default::default() })
+            .await?;
         ensure!(copied == stamp, "{copied:?} in the file, {stamp:?} on Kafka");
     }
     log.appender.close().await;

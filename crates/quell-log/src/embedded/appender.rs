@@ -8,7 +8,7 @@ use quell_domain::RecordKind;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::fault::io_error;
-use crate::contract::{Append, AppendError, Appended, Draft, LogState, Retention, Stamp, Stream};
+use crate::contract::{Append, AppendError, Appended, CONTEXT_BYTES, Draft, LogState, Retention, Stamp, Stream};
 use crate::room::{Room, Ticket};
 
 /// What the writer is asked to do.
@@ -28,6 +28,7 @@ pub(super) struct Waiting<T> {
     /// What the reader of this process gets as body: nothing when there is a carry.
     pub(super) body: Bytes,
     pub(super) carry: Option<T>,
+    pub(super) context: Bytes,
     pub(super) ticket: Ticket,
     /// `None` for the log's own records.
     pub(super) reply: Option<oneshot::Sender<Result<Stamp, AppendError>>>,
@@ -66,13 +67,15 @@ impl<T: Send + 'static> Appender<T> {
     /// See [`AppendError`]; nothing was acknowledged.
     pub async fn append(&self, draft: Draft<T>) -> Result<Stamp, AppendError> {
         self.check()?;
-        let Draft { stream, kind, body, carry } = draft;
+        let Draft { stream, kind, body, carry, context } = draft;
         let ticket = self.room.reserve(kind, body.len())?;
+        let context = if context.len() > CONTEXT_BYTES { Bytes::new() } else { context };
         // Compressed here and not by the writer, so that it costs no other request any time.
         let packed = lz4_flex::compress_prepend_size(&body);
         let body = if carry.is_some() { Bytes::new() } else { body };
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Append(Waiting { stream, kind, packed, body, carry, ticket, reply: Some(reply) }))?;
+        let reply = Some(reply);
+        self.send(Job::Append(Waiting { stream, kind, packed, body, carry, context, ticket, reply }))?;
         answer.await.map_err(|_| AppendError::Closed)?
     }
 

@@ -152,6 +152,37 @@ impl EmbeddedLog {
     }
 }
 
+/// A directory that no process can open as a log meanwhile.
+#[derive(Debug)]
+pub struct Held(#[expect(dead_code, reason = "held for its lock")] std::fs::File);
+
+impl EmbeddedLog {
+    /// Keeps every process from opening the log of a directory, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] when one has it open; [`OpenError::File`] when there is none.
+    pub fn hold(dir: &Path) -> Result<Held, OpenError> {
+        let path = dir.join(files::RECORDS);
+        path.metadata().map_err(|source| OpenError::File { path, source })?;
+        Ok(Held(files::prepare(dir)?))
+    }
+
+    /// Copies the log of a directory as it is at one instant into a new file, whether or not a process writes to it.
+    ///
+    /// # Errors
+    /// [`OpenError::File`] when it cannot be read or the file cannot be written.
+    pub async fn back_up(dir: &Path, to: &Path) -> Result<(), OpenError> {
+        use sqlx::{ConnectOptions as _, Connection as _};
+        let path = dir.join(files::RECORDS);
+        let failed = |error: sqlx::Error| OpenError::File { path: path.clone(), source: fault::io_error(&error) };
+        let options = disk::connect_options(&path).read_only(true);
+        let mut connection = options.connect().await.map_err(failed)?;
+        let copied = sqlx::query("VACUUM INTO ?").bind(to.to_string_lossy().into_owned());
+        copied.execute(&mut connection).await.map_err(failed)?;
+        connection.close().await.map_err(failed)
+    }
+}
+
 impl fmt::Debug for EmbeddedLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EmbeddedLog")

@@ -203,8 +203,8 @@ impl<T: Send + 'static> Writer<T> {
 
     /// First to the reader, then to the appender: whoever is answered can rely on the record's being on its way.
     fn hand_over(&self, waiting: Waiting<T>, stamp: Stamp) {
-        let Waiting { stream, kind, packed: _, body, carry, ticket, reply } = waiting;
-        let record = Record { stamp, kind, body, carry, origin: None };
+        let Waiting { stream, kind, packed: _, body, carry, context, ticket, reply } = waiting;
+        let record = Record { stamp, kind, body, carry, origin: None, context };
         // Neither a reader nor an appender that went away changes what is durable.
         self.tails[stream as usize].send(Delivered { record, ticket }).ok();
         if let Some(reply) = reply {
@@ -224,7 +224,7 @@ impl<T: Send + 'static> Writer<T> {
             let packed = lz4_flex::compress_prepend_size(&body);
             let ticket = self.room.force(RecordKind::Outage, body.len());
             let (stream, kind) = (Stream::Main, RecordKind::Outage);
-            Waiting { stream, kind, packed, body, carry: None, ticket, reply: None }
+            Waiting { stream, kind, packed, body, carry: None, context: Bytes::new(), ticket, reply: None }
         })
     }
 

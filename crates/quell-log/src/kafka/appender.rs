@@ -80,7 +80,7 @@ impl<T: Send + 'static> Appender<T> {
 
     /// Puts a record onto Kafka, or into the spool while Kafka is away.
     async fn put(&self, draft: Draft<T>) -> Result<Appended, AppendError> {
-        let Draft { stream, kind, body, carry } = draft;
+        let Draft { stream, kind, body, carry, context } = draft;
         let Shared { room, spool, own, clock, options, .. } = &*self.shared;
         let own = &own[stream as usize];
         match *spool.state().borrow() {
@@ -103,7 +103,7 @@ impl<T: Send + 'static> Appender<T> {
         let mut landing = None;
         let sent = own.send(clock.now(), carry, ticket, |Numbered { origin, at, mark }| {
             let envelope = Envelope { kind, at, origin, mark, since: None };
-            landing = Some(drain::send(&producer, &topic, &envelope, &body)?);
+            landing = Some(drain::send(&producer, &topic, &envelope, &body, &context)?);
             Ok::<_, KafkaError>(())
         });
         let numbered = match (sent, landing) {

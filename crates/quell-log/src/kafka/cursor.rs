@@ -23,7 +23,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use super::client::{self, Context, PARTITION};
 use super::envelope::{self, Envelope, Mark};
 use super::{Options, topics};
-use crate::contract::{Stamp, Stream};
+use crate::contract::{CONTEXT_BYTES, Stamp, Stream};
 
 /// Records before the place that are looked at first.
 const WINDOW: i64 = 64;
@@ -61,6 +61,8 @@ pub(super) struct Found {
     pub(super) stamp: Stamp,
     pub(super) envelope: Envelope,
     pub(super) body: Bytes,
+    /// What its producer gave it to take along.
+    pub(super) context: Bytes,
 }
 
 /// What is at the place.
@@ -168,12 +170,13 @@ impl Cursor {
         if !self.placed {
             self.place(self.next)?;
         }
-        let (at, read, body) = match self.poll(wait)? {
+        let (at, read, body, context) = match self.poll(wait)? {
             None => return Ok(Step::End),
             Some(message) => {
                 let body = message.payload().unwrap_or_default();
                 let read = decode(&message);
-                (message.offset(), read, if read.is_ok() { Bytes::copy_from_slice(body) } else { Bytes::new() })
+                let body = if read.is_ok() { Bytes::copy_from_slice(body) } else { Bytes::new() };
+                (message.offset(), read, body, context(&message))
             }
         };
         let envelope = match read {
@@ -198,7 +201,7 @@ impl Cursor {
         if envelope.since.is_some() && !new {
             return Ok(Step::Again);
         }
-        Ok(Step::Record(Found { stamp: self.stamp(at), envelope, body }))
+        Ok(Step::Record(Found { stamp: self.stamp(at), envelope, body, context }))
     }
 
     fn stamp(&self, offset: i64) -> Stamp {
@@ -344,6 +347,13 @@ fn decode(message: &BorrowedMessage<'_>) -> Result<Envelope, &'static str> {
     let headers = message.headers().ok_or("it has no header of quell's")?;
     let header = headers.iter().find(|header| header.key == envelope::NAME).ok_or("it has no header of quell's")?;
     Envelope::decode(header.value.unwrap_or_default(), message.payload().unwrap_or_default())
+}
+
+/// What a record's producer gave it to take along; nothing that is too long.
+fn context(message: &BorrowedMessage<'_>) -> Bytes {
+    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+    let found = headers.filter(|header| header.key == envelope::CONTEXT).find_map(|header| header.value);
+    found.filter(|value| value.len() <= CONTEXT_BYTES).map(Bytes::copy_from_slice).unwrap_or_default()
 }
 
 /// Whether trying again cannot help.

@@ -16,7 +16,7 @@ use super::envelope::Envelope;
 use super::own::Own;
 use super::spool::{OpenSpool, Progress, Spool, Spooled};
 use super::{Options, topics};
-use crate::contract::{Record, Stream};
+use crate::contract::{CONTEXT_BYTES, Record, Stream};
 use crate::embedded::{self, OutageBody};
 
 /// Records that are on their way at once.
@@ -162,7 +162,7 @@ impl<T: Send + 'static> Drain<T> {
             let spooled = Spooled::of(record, self.progress, mark.floor, self.outage);
             let Some(Spooled { kind, origin, at, since, body }) = spooled else { continue };
             let envelope = Envelope { kind, at, origin, mark, since: Some(since) };
-            landing.push(send(producer, &topic, &envelope, &body)?);
+            landing.push(send(producer, &topic, &envelope, &body, &[])?);
         }
         for landed in landing {
             tokio::select! {
@@ -180,12 +180,16 @@ pub(super) fn send(
     topic: &str,
     envelope: &Envelope,
     body: &[u8],
+    context: &[u8],
 ) -> Result<oneshot::Receiver<Landed>, KafkaError> {
     use rdkafka::message::{Header, OwnedHeaders};
     let (waiting, landed) = oneshot::channel();
     let header = envelope.encode(body);
-    let headers =
-        OwnedHeaders::new_with_capacity(1).insert(Header { key: super::envelope::NAME, value: Some(&header[..]) });
+    let mut headers =
+        OwnedHeaders::new_with_capacity(2).insert(Header { key: super::envelope::NAME, value: Some(&header[..]) });
+    if (1..=CONTEXT_BYTES).contains(&context.len()) {
+        headers = headers.insert(Header { key: super::envelope::CONTEXT, value: Some(context) });
+    }
     let record = BaseRecord::with_opaque_to(topic, Box::new(waiting))
         .partition(PARTITION)
         .key(&super::KEY[..])

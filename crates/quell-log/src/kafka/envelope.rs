@@ -8,6 +8,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// The name of the header.
 pub(super) const NAME: &str = "quell";
+/// The name of the header that a record's context travels in, as other programs on Kafka name a W3C trace context.
+pub(super) const CONTEXT: &str = "traceparent";
 /// The version of its bytes.
 const VERSION: u8 = 1;
 /// `version, kind, time, node, sequence, through, floor, since, checksum`, little end first.

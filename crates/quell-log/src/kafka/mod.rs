@@ -24,6 +24,7 @@ mod cursor;
 mod drain;
 mod duty;
 mod envelope;
+mod fill;
 mod own;
 mod reader;
 mod spool;
@@ -43,6 +44,7 @@ use tokio::sync::watch;
 pub use address::{Address, BadAddress};
 pub use appender::Appender;
 pub use duty::{Duty, Turn};
+pub use fill::{FillError, Filled};
 pub use reader::Reader;
 pub use tail::Tail;
 

@@ -98,6 +98,6 @@ fn read<T>(cursor: &mut Cursor, stream: Stream, from: Position, limit: usize) ->
 }
 
 pub(super) fn record<T>(found: Found) -> Record<T> {
-    let Found { stamp, envelope, body } = found;
-    Record { stamp, kind: envelope.kind, body, carry: None, origin: Some(envelope.origin) }
+    let Found { stamp, envelope, body, context } = found;
+    Record { stamp, kind: envelope.kind, body, carry: None, origin: Some(envelope.origin), context }
 }

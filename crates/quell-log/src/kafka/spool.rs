@@ -184,7 +184,7 @@ impl Spool {
     /// Keeps a record; it is on the disk when this returns.
     pub(super) async fn keep_record(&self, record: Spooled, _entering: Entering<'_>) -> Result<(), AppendError> {
         let kind = record.kind;
-        let draft = Draft { stream: Stream::Main, kind, body: record.encode(), carry: None };
+        let draft = Draft { stream: Stream::Main, kind, body: record.encode(), carry: None, context: Bytes::new() };
         let stamp = self.appender.append(draft).await?;
         self.note(stamp.position, Position::START);
         Ok(())
@@ -192,7 +192,8 @@ impl Spool {
 
     /// Keeps how far it is drained, and drops what is on Kafka.
     pub(super) async fn keep(&self, progress: Progress) {
-        let draft = Draft { stream: Stream::Commands, kind: RecordKind::Tick, body: progress.encode(), carry: None };
+        let (stream, kind) = (Stream::Commands, RecordKind::Tick);
+        let draft = Draft { stream, kind, body: progress.encode(), carry: None, context: Bytes::new() };
         let kept = self.appender.append(draft).await;
         let needed = match &kept {
             Ok(stamp) => [progress.drained.next(), stamp.position],

@@ -152,7 +152,8 @@ impl<T: Send + 'static> Reading<T> {
             Step::Damaged(stamp, why) => {
                 tracing::error!(position = %stamp.position, stream = ?stamp.stream, why, "a record is damaged and skipped");
                 // Its place is passed, like any other.
-                Some(Record { stamp, kind: RecordKind::Tick, body: Bytes::new(), carry: None, origin: None })
+                let (kind, body, context) = (RecordKind::Tick, Bytes::new(), Bytes::new());
+                Some(Record { stamp, kind, body, carry: None, origin: None, context })
             }
         };
         self.own.read(self.cursor.mark());

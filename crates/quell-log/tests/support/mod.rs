@@ -60,7 +60,7 @@ pub(crate) fn outage(from: Timestamp, to: Timestamp) -> Vec<u8> {
 }
 
 pub(crate) fn draft(stream: Stream, kind: RecordKind, body: impl Into<Vec<u8>>, carry: Option<u64>) -> Draft<u64> {
-    Draft { stream, kind, body: Bytes::from(body.into()), carry }
+    Draft { stream, kind, body: Bytes::from(body.into()), carry, context: Bytes::new() }
 }
 
 pub(crate) fn command(number: u64) -> Draft<u64> {

@@ -9,7 +9,7 @@ use crate::sql::damaged;
 ///
 /// Whatever the server's disk does, the server decides what it can promise: its word that nothing was changed holds, so
 /// all but rows that cannot be is tried again.
-pub(super) fn fault(operation: &'static str) -> impl Fn(Error) -> StoreError {
+pub(crate) fn fault(operation: &'static str) -> impl Fn(Error) -> StoreError {
     move |source| {
         let code = source.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
         match code.as_str() {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 const MARK: char = '\u{1a}';
 
 /// As it is written.
-pub(super) fn escape(text: String) -> String {
+pub(crate) fn escape(text: String) -> String {
     if !text.contains(['\0', MARK]) {
         return text;
     }

@@ -4,8 +4,8 @@
 //! Absent on purpose: clocks but for how long a connection rested; every instant is handed in. And elections: whoever
 //! took a shard over last may write for it.
 
-mod error;
-mod escape;
+pub(crate) mod error;
+pub(crate) mod escape;
 mod migrate;
 mod open;
 mod session;
@@ -161,6 +161,11 @@ impl PostgresStore {
             // The server notices at the latest when the socket is gone.
             let _ = connection.close().await;
         }
+    }
+
+    /// A connection of its own, for what is no commit.
+    pub(crate) async fn connection(&self, operation: &'static str) -> Result<PgConnection, StoreError> {
+        open::connect(&self.inner.connect, operation).await
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<Shard, Known>> {

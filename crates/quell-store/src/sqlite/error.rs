@@ -15,7 +15,7 @@ const NOTADB: i32 = 26;
 const IOERR_SHMSIZE: i32 = IOERR | 19 << 8;
 
 /// Turns an error of the database into the store's, for one operation.
-pub(super) fn fault(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+pub(crate) fn fault(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
     move |source| {
         let code = source.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
         match (code, code.map(|code| code & 0xff)) {

@@ -2,8 +2,8 @@
 //!
 //! Absent on purpose: clocks; every instant is handed in.
 
-mod error;
-mod open;
+pub(crate) mod error;
+pub(crate) mod open;
 mod session;
 
 use std::path::Path;
@@ -118,6 +118,18 @@ impl SqliteStore {
         let (connect, readers) = open::open_read_only(path).await?;
         let (writer, unsettled, failed) = (Arc::default(), AtomicUsize::new(0), AtomicBool::new(false));
         Ok(SqliteStore { inner: Arc::new(Inner { connect, writer, readers, unsettled, failed }) })
+    }
+
+    /// Copies a store as it is at one instant into a new file, whether or not a process writes to it.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub async fn back_up(path: &Path, to: &Path) -> Result<(), StoreError> {
+        let operation = "back up";
+        let mut connection = open::read_only(path).connect().await.map_err(fault(operation))?;
+        let copied = sqlx::query("VACUUM INTO ?").bind(to.to_string_lossy().into_owned());
+        copied.execute(&mut connection).await.map_err(fault(operation))?;
+        connection.close().await.map_err(fault(operation))
     }
 
     /// Closes the file. What is asked of the store after that fails.

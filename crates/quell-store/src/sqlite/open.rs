@@ -68,6 +68,11 @@ pub(super) async fn open_read_only(path: &Path) -> Result<(SqliteConnectOptions,
     }
 }
 
+/// The options of a connection that only reads.
+pub(crate) fn read_only(path: &Path) -> SqliteConnectOptions {
+    base(path).read_only(true)
+}
+
 fn base(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
