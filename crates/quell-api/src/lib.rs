@@ -58,10 +58,21 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Whose incidents are shown.
     pub shard: Shard,
+    /// What of all this is served.
+    pub serves: Serves,
     /// See [`ApiLimits`].
     pub limits: ApiLimits,
     /// The clock for ages on pages.
     pub now: Now,
+}
+
+/// What is served here, where other nodes may serve the rest. Health and metrics always are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Serves {
+    /// The senders' doors.
+    pub senders: bool,
+    /// Pages, the API and the live stream.
+    pub people: bool,
 }
 
 impl fmt::Debug for Api {

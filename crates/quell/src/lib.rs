@@ -15,6 +15,7 @@ pub mod difference;
 #[cfg(test)]
 mod difference_tests;
 pub mod explain;
+mod follow;
 pub mod forecast;
 mod forecaster;
 #[cfg(test)]
@@ -41,4 +42,7 @@ pub mod serve;
 mod settings;
 pub mod shell;
 mod stores;
+mod tails;
 pub mod traffic;
+mod turns;
+mod workers;
