@@ -17,15 +17,17 @@ pub(crate) async fn live() -> &'static str {
 }
 
 /// `GET /readyz`, `GET /-/ready`: a record can be accepted durably now, with what is worse than it should be, one a line;
-/// else 503 with what is in the way.
+/// else 503 with what is in the way. Where there may be other nodes, the last line says what this one does.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let health = app.api.live.health();
+    let role = health.role.map(|role| format!("role: {role}"));
     if health.not_ready.is_empty() {
         let degraded = health.degraded.iter().map(|what| format!("degraded: {what}"));
-        return std::iter::once("OK".to_owned()).chain(degraded).collect::<Vec<_>>().join("\n").into_response();
+        let lines = std::iter::once("OK".to_owned()).chain(degraded).chain(role);
+        return lines.collect::<Vec<_>>().join("\n").into_response();
     }
     let problem = Problem::unavailable("not_ready", "not ready", 2);
-    problem.answer_with(health.not_ready.join("\n"))
+    problem.answer_with(health.not_ready.into_iter().chain(role).collect::<Vec<_>>().join("\n"))
 }
 
 /// `GET /metrics`.

@@ -62,6 +62,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Whose incidents are shown.
     pub shard: Shard,
+    /// What of all this is served.
+    pub serves: Serves,
     /// See [`ApiLimits`].
     pub limits: ApiLimits,
     /// The clock for ages on pages.
@@ -77,6 +79,15 @@ pub struct PersonHour {
     pub price: f64,
     /// In what, as people write it.
     pub currency: String,
+}
+
+/// What is served here, where other nodes may serve the rest. Health and metrics always are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Serves {
+    /// The senders' doors.
+    pub senders: bool,
+    /// Pages, the API and the live stream.
+    pub people: bool,
 }
 
 impl fmt::Debug for Api {

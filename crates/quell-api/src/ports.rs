@@ -120,4 +120,6 @@ pub struct Health {
     pub degraded: Vec<String>,
     /// Records that are durable and not yet decided.
     pub lag_records: u64,
+    /// What this node does about deciding, where there may be others.
+    pub role: Option<&'static str>,
 }

@@ -13,17 +13,37 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::answer::Problem;
 use crate::{
-    App, changes, commands, doors, evidence, forecasts, guard, health, hygiene, impact, learned, pages,
+    App, Serves, changes, commands, doors, evidence, forecasts, guard, health, hygiene, impact, learned, pages,
     problem_commands, problem_pages, problems, reads, stream,
 };
 
 /// The description of this API, kept by hand.
 pub(crate) const OPENAPI: &str = include_str!("../openapi.json");
 
+/// Whom a route is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum For {
+    Senders,
+    People,
+    /// Whoever looks after the process.
+    Keepers,
+}
+
+impl For {
+    fn is_served(self, Serves { senders, people }: Serves) -> bool {
+        match self {
+            For::Senders => senders,
+            For::People => people,
+            For::Keepers => true,
+        }
+    }
+}
+
 /// One entry of the table.
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
+    whom: For,
     handler: MethodRouter<Arc<App>>,
 }
 
@@ -38,7 +58,23 @@ where
         // Answers HEAD too.
         _ => MethodFilter::GET,
     };
-    Route { method, path, handler: on(filter, handler) }
+    Route { method, path, whom: For::People, handler: on(filter, handler) }
+}
+
+fn door<H, T>(path: &'static str, handler: H) -> Route
+where
+    H: Handler<T, Arc<App>>,
+    T: 'static,
+{
+    Route { whom: For::Senders, ..route(Method::POST, path, handler) }
+}
+
+fn watched<H, T>(path: &'static str, handler: H) -> Route
+where
+    H: Handler<T, Arc<App>>,
+    T: 'static,
+{
+    Route { whom: For::Keepers, ..route(Method::GET, path, handler) }
 }
 
 /// Everything that is served.
@@ -46,11 +82,11 @@ pub(crate) fn table() -> Vec<Route> {
     let get = Method::GET;
     let post = Method::POST;
     vec![
-        route(post.clone(), "/api/v2/alerts", doors::alertmanager_api),
-        route(post.clone(), "/api/v1/alerts", doors::alertmanager_api),
-        route(post.clone(), "/api/v1/webhooks/alertmanager", doors::alertmanager_webhook),
-        route(post.clone(), "/v2/enqueue", doors::pagerduty),
-        route(post.clone(), "/v2/change/enqueue", changes::pagerduty_change),
+        door("/api/v2/alerts", doors::alertmanager_api),
+        door("/api/v1/alerts", doors::alertmanager_api),
+        door("/api/v1/webhooks/alertmanager", doors::alertmanager_webhook),
+        door("/v2/enqueue", doors::pagerduty),
+        door("/v2/change/enqueue", changes::pagerduty_change),
         route(Method::PUT, "/api/v1/topology", reads::put_topology),
         route(get.clone(), "/api/v1/topology", reads::topology),
         route(get.clone(), "/api/v1/topology/versions", reads::versions),
@@ -94,12 +130,12 @@ pub(crate) fn table() -> Vec<Route> {
         route(get.clone(), "/api/v1/parked", reads::parked),
         route(get.clone(), "/api/v1/receipts/{id}", reads::receipt),
         route(get.clone(), "/api/v1/stream", stream::stream),
-        route(get.clone(), "/api/openapi.json", openapi),
-        route(get.clone(), "/livez", health::live),
-        route(get.clone(), "/readyz", health::ready),
-        route(get.clone(), "/-/healthy", health::live),
-        route(get.clone(), "/-/ready", health::ready),
-        route(get.clone(), "/metrics", health::metrics),
+        watched("/api/openapi.json", openapi),
+        watched("/livez", health::live),
+        watched("/readyz", health::ready),
+        watched("/-/healthy", health::live),
+        watched("/-/ready", health::ready),
+        watched("/metrics", health::metrics),
         route(get.clone(), "/", pages::incidents),
         route(get.clone(), "/incidents/{id}", pages::incident),
         route(get.clone(), "/forecasts", forecasts::page),
@@ -111,11 +147,14 @@ pub(crate) fn table() -> Vec<Route> {
     ]
 }
 
-/// The router of the table; every path also with a trailing slash.
+/// The router of what of the table is served here; every path also with a trailing slash.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new();
-    for Route { method, path, handler } in table() {
-        tracing::trace!(%method, path, "serving");
+    for Route { method, path, whom, handler } in table() {
+        let served = whom.is_served(app.api.serves);
+        tracing::trace!(%method, path, served, "a route");
+        let filter = MethodFilter::try_from(method).unwrap_or(MethodFilter::GET);
+        let handler = if served { handler } else { on(filter, elsewhere) };
         if path != "/" {
             router = router.route(&format!("{path}/"), handler.clone());
         }
@@ -130,6 +169,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+/// Another node has the role that this is asked of.
+async fn elsewhere(uri: Uri) -> Problem {
+    let why = format!("{} is served by other nodes: this one does not have the role", uri.path());
+    Problem::new(StatusCode::NOT_FOUND, "another_role", why)
 }
 
 async fn nothing_here(uri: Uri) -> Problem {

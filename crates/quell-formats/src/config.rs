@@ -23,6 +23,8 @@ pub struct Config {
     pub store: Option<Database>,
     /// The Kafka that the log lies on instead: `kafka://HOST:PORT[,HOST:PORT][/PREFIX]`.
     pub log: Option<String>,
+    /// What this node does.
+    pub roles: Roles,
     /// Rules to be used instead of the shipped ones.
     pub rules_dir: Option<PathBuf>,
     /// Pipelines to be used instead of the shipped ones.
@@ -42,6 +44,46 @@ pub struct Config {
     /// What an hour of somebody's work costs: the price and the currency.
     pub person_hour: Option<(f64, String)>,
 }
+
+/// What a node does; every node of an installation with one log and one store does all of it, or some.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Roles {
+    /// Receives alerts and changes.
+    pub gateway: bool,
+    /// Decides, when it is its turn.
+    pub engine: bool,
+    /// Shows pages, read API and live stream, and takes what operators ask.
+    pub api: bool,
+}
+
+impl Roles {
+    /// All of it.
+    pub const ALL: Roles = Roles { gateway: true, engine: true, api: true };
+
+    /// Reads words with commas between them.
+    ///
+    /// # Errors
+    /// What is allowed, when a word is none of them or there is none.
+    pub fn parse(text: &str) -> Result<Roles, String> {
+        Roles::of(text.split(',').map(str::trim)).ok_or_else(|| ROLES.to_owned())
+    }
+
+    fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<Roles> {
+        let mut roles = Roles { gateway: false, engine: false, api: false };
+        for word in words {
+            match word {
+                "gateway" => roles.gateway = true,
+                "engine" => roles.engine = true,
+                "api" => roles.api = true,
+                _ => return None,
+            }
+        }
+        (roles != Roles { gateway: false, engine: false, api: false }).then_some(roles)
+    }
+}
+
+/// What is allowed of roles.
+const ROLES: &str = "one or more of gateway, engine and api";
 
 /// Learning from history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,6 +171,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./quell-data"),
             store: None,
             log: None,
+            roles: Roles::ALL,
             rules_dir: None,
             pipelines_dir: None,
             retention: Retention { age: 7 * DAY, bytes: 10 << 30 },
@@ -186,6 +229,7 @@ fn read(top: &Node<'_>, config: &mut Config) {
         data_dir,
         store,
         log,
+        roles,
         rules_dir,
         pipelines_dir,
         retention,
@@ -211,6 +255,13 @@ fn read(top: &Node<'_>, config: &mut Config) {
     *pipelines_dir = path("pipelines_dir");
     *store = fields.get("store").as_ref().and_then(database::read);
     *log = checked(fields.get("log"), |text| text.starts_with("kafka://"), "kafka://HOST:PORT[,HOST:PORT][/PREFIX]");
+    if let Some(node) = fields.get("roles") {
+        let nodes = node.list();
+        match Roles::of(nodes.iter().filter_map(Node::text)) {
+            Some(found) => *roles = found,
+            None => node.wrong(ROLES),
+        }
+    }
     section(&mut fields, "retention", |section| {
         set(&mut retention.age, section.get("age").and_then(|node| node.duration()));
         set(&mut retention.bytes, section.get("bytes").and_then(|node| tree::bytes(&node)));

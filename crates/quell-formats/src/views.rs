@@ -188,6 +188,10 @@ pub struct IncidentJson {
     pub impact: &'static str,
     /// `low`, `medium` or `high`.
     pub urgency: &'static str,
+    /// The record that opened it; with `opened_ordinal` no other incident has the same.
+    pub opened_position: u64,
+    /// Which item of that record.
+    pub opened_ordinal: u32,
     /// When quell opened it.
     pub opened_at: Time,
     /// The earliest start of its alerts.
@@ -238,8 +242,8 @@ pub fn incident_json(incident: &Incident, alerts: &[Alert], timeline: &[Timeline
         priority,
         impact,
         urgency,
-        opened_position: _,
-        opened_ordinal: _,
+        opened_position,
+        opened_ordinal,
         opened_at,
         started_at,
         last_fired_at,
@@ -269,6 +273,8 @@ pub fn incident_json(incident: &Incident, alerts: &[Alert], timeline: &[Timeline
         priority: priority.to_string(),
         impact: impact_name(*impact),
         urgency: urgency_name(*urgency),
+        opened_position: opened_position.0,
+        opened_ordinal: *opened_ordinal,
         opened_at: (*opened_at).into(),
         started_at: (*started_at).into(),
         last_fired_at: (*last_fired_at).into(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quell_formats::config::{Config, Destination, Learning, Secret, decode};
+use quell_formats::config::{Config, Destination, Learning, Roles, Secret, decode};
 use quell_formats::database::Database;
 use quell_formats::mistake::Mistake;
 
@@ -24,6 +24,7 @@ listen: '[::1]:0'
 data_dir: /var/lib/quell
 store: {url: 'postgres://quell@db.example.net:5432/quell?sslmode=verify-full', password_file: /etc/quell/db}
 log: 'kafka://a:9092,b:9092/alerts'
+roles: [gateway, api]
 rules_dir: rules
 pipelines_dir: pipelines
 retention: {age: 1d12h, bytes: 512MiB}
@@ -46,6 +47,11 @@ cost: {person_hour: 85.5, currency: EUR}
     assert_eq!(config.store, Some(Database { url, password }));
     assert_eq!((config.intake.topology_bytes, config.intake.spool_bytes), (1 << 30, 3 << 30));
     assert_eq!(config.log.as_deref(), Some("kafka://a:9092,b:9092/alerts"));
+    assert_eq!(config.roles, Roles { engine: false, ..Roles::ALL });
+    assert_eq!(Roles::parse("engine, api"), Ok(Roles { gateway: false, ..Roles::ALL }));
+    for none in ["", "gateway,", "leader"] {
+        assert_eq!(Roles::parse(none), Err("one or more of gateway, engine and api".to_owned()), "{none:?}");
+    }
     assert_eq!(config.sinks[0].secret, Secret::File("/etc/quell/chat".into()));
     assert_eq!(config.sinks[1].secret, Secret::Env("PAGER_SECRET".into()));
     assert_eq!(config.egress[0], Destination::Host { name: "hooks.example.net".into(), port: 443 });
@@ -102,7 +108,7 @@ store: {url: 'postgres://quell:secret@db/quell', password_env: A, password_file:
             "quell.yaml: egress.allow[0]: found \"everything\"; allowed: host:port, address:port or network:port, as \
              hooks.example.net:443, 10.0.0.0/8:443 or [fd00::/8]:443",
             "quell.yaml: port: found an unknown key; allowed: listen, data_dir, rules_dir, pipelines_dir, store, log, \
-             retention, intake, history, learning, cost, sinks, egress",
+             roles, retention, intake, history, learning, cost, sinks, egress",
         ]
     );
 }

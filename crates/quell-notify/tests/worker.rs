@@ -186,6 +186,9 @@ impl Store for Outbox {
     fn changes_since(&self, _: Shard, _: u64, _: u32) -> Answer<'_, Vec<Change>> {
         none()
     }
+    fn newest_change(&self, _: Shard) -> Answer<'_, u64> {
+        none()
+    }
     fn forget_before(&self, _: Shard, _: Timestamp) -> Answer<'_, u64> {
         none()
     }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use quell_engine::Settings;
 use quell_sim::storms::spread::FaultKind;
-use quell_sim::torture::{self, Options, Shape};
+use quell_sim::torture::{self, ClusterOptions, Options, Shape};
 use quell_sim::{quality, storms};
 
 /// Storms and faults for quell.
@@ -44,6 +44,15 @@ enum What {
         /// Alerts a second, all senders together.
         #[arg(long, default_value_t = 1_500)]
         rate: u64,
+        /// With `--mode cluster`: how many nodes.
+        #[arg(long, default_value_t = 3)]
+        nodes: usize,
+        /// With `--mode cluster`: how many brokers, 1 or 3.
+        #[arg(long, default_value_t = 1)]
+        brokers: usize,
+        /// With `--mode cluster`: the folder of the scripts that start Kafka and PostgreSQL.
+        #[arg(long, default_value = "scripts")]
+        scripts: PathBuf,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -178,14 +187,17 @@ fn score(Score { seeds, first_seed, cis, shape, ablate, json }: &Score) {
 enum Mode {
     /// One process with its log and store in one directory.
     Embedded,
+    /// Several nodes with their log on Kafka and their store in PostgreSQL.
+    Cluster,
 }
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     match Arguments::parse().what {
-        What::Torture { mode: Mode::Embedded, quell, cycles, seed, data_dir, senders, rate, json } => {
+        What::Torture { mode, quell, cycles, seed, data_dir, senders, rate, nodes, brokers, scripts, json } => {
             eprintln!("seed {seed}");
-            let options = Options { cycles, seed, data_dir, senders, rate, ..Options::new(quell) };
+            let cluster = matches!(mode, Mode::Cluster).then_some(ClusterOptions { nodes, brokers, scripts });
+            let options = Options { cycles, seed, data_dir, senders, rate, cluster, ..Options::new(quell) };
             let report = torture::run(options).await?;
             println!("{}", report.written(if json { Shape::Json } else { Shape::Text })?);
             Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -312,6 +312,9 @@ pub trait Store: crate::problems::ProblemStore + crate::forecasts::ForecastStore
     /// Changes after a number, in order, each incident once (its last change), at most `limit`.
     fn changes_since(&self, shard: Shard, number: u64, limit: u32) -> Answer<'_, Vec<Change>>;
 
+    /// The number of the last change; 0 before the first. It may be greater than that of any incident.
+    fn newest_change(&self, shard: Shard) -> Answer<'_, u64>;
+
     /// Deliveries of a sink that are due at `now`, the oldest first, at most `limit`. An incident's later notices are
     /// not due before its earlier ones are delivered or dead.
     fn due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>>;

@@ -233,6 +233,7 @@ async fn deliveries_wait_for_earlier_ones(store: &dyn Store) {
 }
 
 async fn changes_can_be_caught_up_with(store: &dyn Store) {
+    assert_eq!(store.newest_change(SHARD).await.expect("read"), 0, "of a shard that nobody ever had");
     let (mut writer, _) = Writer::take_over(store).await;
     let incidents = vec![incident(1), incident(2), incident(3)];
     let first = writer.commit(Effects { incidents, ..Effects::default() }).await;
@@ -244,6 +245,7 @@ async fn changes_can_be_caught_up_with(store: &dyn Store) {
     assert_eq!(all[2].state, IncidentState::Resolved);
     assert_eq!(store.changes_since(SHARD, all[0].number, 1).await.expect("read"), [all[1]]);
     assert!(store.changes_since(SHARD, all[2].number, 9).await.expect("read").is_empty());
+    assert_eq!(store.newest_change(SHARD).await.expect("read"), all[2].number);
     let (mut next, _) = Writer::take_over(store).await;
     let third = next.commit(Effects { incidents: vec![incident(1)], ..Effects::default() }).await;
     assert!(third.changes[0].number > second.changes[0].number, "numbers never repeat");

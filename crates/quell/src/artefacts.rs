@@ -29,6 +29,11 @@ impl Shelf {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
     }
 
+    /// Lets go of all: whoever was to take them is gone.
+    pub fn clear(&self) {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Takes a ready one, or reads it from the store.
     ///
     /// # Errors

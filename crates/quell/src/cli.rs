@@ -50,6 +50,10 @@ enum Command {
         /// kafka://HOST:PORT[,HOST:PORT][/PREFIX].
         #[arg(long, value_name = "ADDRESS")]
         log: Option<String>,
+        /// What this node does, where others do the rest: gateway, engine and api, with commas between them; all of it
+        /// when none is named.
+        #[arg(long, value_name = "ROLES", value_parser = quell_formats::config::Roles::parse)]
+        roles: Option<quell_formats::config::Roles>,
     },
     /// Play a sample storm over a sample estate and show what quell makes of it.
     Demo {
@@ -250,8 +254,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve { config, data_dir, listen, store, log } => {
-            runtime()?.block_on(serve::run(serve::Serve { config, data_dir, listen, store, log }))?;
+        Command::Serve { config, data_dir, listen, store, log, roles } => {
+            runtime()?.block_on(serve::run(serve::Serve { config, data_dir, listen, store, log, roles }))?;
         }
         Command::Demo { once, listen, seed } => runtime()?.block_on(demo::run(once, listen, seed))?,
         Command::Check { config, rules, pipelines } => {

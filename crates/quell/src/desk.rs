@@ -22,7 +22,7 @@ use crate::live::Published;
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// True when the same may succeed later.
-fn passes(error: &StoreError) -> bool {
+pub(crate) fn passes(error: &StoreError) -> bool {
     matches!(error, StoreError::DiskFull { .. } | StoreError::Unavailable { .. })
 }
 

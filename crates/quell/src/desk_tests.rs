@@ -164,6 +164,7 @@ impl Store for Flaky {
         feedback(shard: Shard, limit: u32) -> Vec<Feedback>;
         change_events(shard: Shard, query: ChangeQuery) -> Page<quell_domain::Change, quell_domain::ChangeId>;
         changes_since(shard: Shard, number: u64, limit: u32) -> Vec<Change>;
+        newest_change(shard: Shard) -> u64;
         forget_before(shard: Shard, before: Timestamp) -> u64;
     }
 }

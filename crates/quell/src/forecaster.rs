@@ -64,7 +64,7 @@ impl Forecaster {
     }
 
     /// Forecasts again and again, for ever. Whatever fails is said, counted and tried again.
-    pub(crate) async fn run(mut self, enabled: bool) {
+    pub(crate) async fn run(&mut self, enabled: bool) {
         if !enabled {
             return;
         }

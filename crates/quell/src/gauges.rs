@@ -11,7 +11,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 use quell_domain::{Notice, Priority, Transition};
 use quell_engine::{AlertChange, Altered, Disposed, Recognised};
 
-use crate::live::Published;
+use crate::live::{Published, Role};
 
 /// Every metric of the loop around the engine.
 #[derive(Debug)]
@@ -271,6 +271,7 @@ pub(crate) struct Lag {
     published: Arc<Published>,
     gauge: IntGauge,
     away: IntGauge,
+    deciding: IntGauge,
 }
 
 impl Lag {
@@ -278,18 +279,21 @@ impl Lag {
         let help = "Records that are durable and not yet decided and remembered; 0 at the end of the log";
         let gauge = IntGauge::new("quell_log_lag_records", help)?;
         let help = "1 while the store takes no commit or does not answer, else 0";
-        Ok(Lag { published, gauge, away: IntGauge::new("quell_store_away", help)? })
+        let away = IntGauge::new("quell_store_away", help)?;
+        let help = "1 while this node decides, 0 while it stands by or takes over";
+        Ok(Lag { published, gauge, away, deciding: IntGauge::new("quell_deciding", help)? })
     }
 }
 
 impl Collector for Lag {
     fn desc(&self) -> Vec<&Desc> {
-        [self.gauge.desc(), self.away.desc()].concat()
+        [self.gauge.desc(), self.away.desc(), self.deciding.desc()].concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         self.gauge.set(i64::try_from(self.published.lag()).unwrap_or(i64::MAX));
         self.away.set(i64::from(self.published.is_store_away()));
-        [self.gauge.collect(), self.away.collect()].concat()
+        self.deciding.set(i64::from(self.published.role() == Role::Deciding));
+        [self.gauge.collect(), self.away.collect(), self.deciding.collect()].concat()
     }
 }

@@ -20,7 +20,7 @@ use quell_store::Store;
 use crate::artefacts::Shelf;
 use crate::gauges::Gauges;
 use crate::journey;
-use crate::live::Published;
+use crate::live::{Published, Role};
 
 /// What a request needs to become durable.
 pub(crate) struct Door {
@@ -35,6 +35,10 @@ pub(crate) struct Door {
 
 impl Door {
     async fn append(&self, stream: Stream, kind: RecordKind, body: Bytes, input: Input) -> Result<Appended, Refusal> {
+        if matches!(kind, RecordKind::Alerts(_)) && self.published.is_too_much() {
+            self.published.refused();
+            return Err(Refusal::Overloaded);
+        }
         let begun = Instant::now();
         let (span, context) = journey::append(stream);
         let draft = Draft { stream, kind, body, carry: Some(input), context };
@@ -124,7 +128,10 @@ impl Intake for Door {
                 tracing::error!(error = %crate::serve::chain(&error), "a topology could not be kept");
                 return Err(Refusal::Unavailable);
             }
-            self.shelf.put(digest, artefact);
+            // Another node reads it from the store.
+            if self.published.role() == Role::Deciding {
+                self.shelf.put(digest, artefact);
+            }
             let stamp = self.append_input(Stream::Main, Input::Activate(Activation { kind, digest })).await?;
             self.published.wait_for_activation(stamp.position).await;
             Ok(Activated { digest, changed: true })

@@ -97,9 +97,9 @@ pub(crate) struct Journeys {
 }
 
 impl Journeys {
-    /// The traces of what is to be told.
-    pub(crate) fn told(&self) -> Arc<Told> {
-        Arc::clone(&self.told)
+    /// `told` learns the traces of what is to be told.
+    pub(crate) fn new(told: Arc<Told>) -> Self {
+        Journeys { told, ..Journeys::default() }
     }
 
     /// A record is about to be decided.

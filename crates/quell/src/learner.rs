@@ -58,7 +58,7 @@ impl Learner {
     }
 
     /// Learns whenever it is worth it, for ever. Whatever fails is said, counted and tried again, each time later.
-    pub(crate) async fn run(mut self, learning: Learning) {
+    pub(crate) async fn run(&mut self, learning: Learning) {
         let Learning { enabled, every } = learning;
         let mut wait = every;
         loop {

@@ -18,6 +18,7 @@ pub mod difference;
 mod difference_tests;
 mod expected;
 pub mod explain;
+mod follow;
 pub mod forecast;
 mod forecaster;
 #[cfg(test)]
@@ -46,5 +47,8 @@ pub mod serve;
 mod settings;
 pub mod shell;
 mod stores;
+mod tails;
 mod telemetry;
 pub mod traffic;
+mod turns;
+mod workers;

@@ -1,10 +1,11 @@
-//! What the loop around the engine lets the HTTP side see.
+//! What the loop around the engine lets the HTTP side see; on a node that stands by, what the store says instead
+//! (`follow`).
 //!
 //! Absent on purpose: anything that is not committed; see `shell` for the order of remembering and telling.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use quell_api::ports::{Health, Live};
@@ -24,6 +25,27 @@ const VERDICTS: usize = 4096;
 /// Records that may wait before intake is called degraded.
 const LAG_DEGRADED: u64 = 1000;
 
+/// What a node does about deciding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// It decides nothing, and follows what is decided elsewhere.
+    StandingBy,
+    /// It is its turn, and it reads what was not decided yet.
+    TakingOver,
+    /// It decides.
+    Deciding,
+}
+
+impl Role {
+    const fn words(self) -> &'static str {
+        match self {
+            Role::StandingBy => "standing by",
+            Role::TakingOver => "taking over",
+            Role::Deciding => "deciding",
+        }
+    }
+}
+
 /// The state that the loop publishes.
 #[derive(Debug)]
 pub(crate) struct Published {
@@ -42,7 +64,13 @@ pub(crate) struct Published {
     store_silent: AtomicBool,
     /// Something was refused for want of room since the store took its last commit.
     refusing: AtomicBool,
-    recovering: AtomicBool,
+    role: watch::Sender<Role>,
+    /// What may wait to be decided by another node; set where there may be others, whose store this node sees.
+    others: OnceLock<u64>,
+    /// The log has other nodes, so the role is worth a word.
+    shared: AtomicBool,
+    /// The number of the last change that was published.
+    newest: AtomicU64,
     log: watch::Receiver<LogState>,
     /// Wakes the sinks' workers.
     pub(crate) wake: watch::Sender<()>,
@@ -61,7 +89,10 @@ impl Published {
             store_away: AtomicBool::new(false),
             store_silent: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
-            recovering: AtomicBool::new(true),
+            role: watch::channel(Role::StandingBy).0,
+            others: OnceLock::new(),
+            shared: AtomicBool::new(false),
+            newest: AtomicU64::new(0),
             log,
             wake: watch::channel(()).0,
         }
@@ -75,6 +106,12 @@ impl Published {
     /// Everything up to here is decided and remembered.
     pub(crate) fn applied(&self, position: Position) {
         self.appended(position);
+        self.applied.fetch_max(position.0, Ordering::AcqRel);
+    }
+
+    /// Everything up to here is in the store from which the engine starts, and nothing after it.
+    pub(crate) fn restored(&self, position: Position) {
+        self.appended(position);
         self.applied.store(position.0, Ordering::Release);
     }
 
@@ -83,8 +120,33 @@ impl Published {
         self.appended.load(Ordering::Acquire).saturating_sub(applied)
     }
 
-    pub(crate) fn recovered(&self) {
-        self.recovering.store(false, Ordering::Release);
+    /// Says what this node does now.
+    pub(crate) fn turn_to(&self, role: Role) {
+        self.role.send_replace(role);
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        *self.role.borrow()
+    }
+
+    /// Returns when this node decides.
+    pub(crate) async fn decides(&self) {
+        // The sender lives as long as self.
+        let _ = self.role.subscribe().wait_for(|role| *role == Role::Deciding).await;
+    }
+
+    /// There may be other nodes; `most` records may wait for them, where that can be seen.
+    pub(crate) fn share(&self, most: Option<u64>) {
+        self.shared.store(true, Ordering::Release);
+        if let Some(most) = most {
+            // Said once, at the start.
+            let _ = self.others.set(most);
+        }
+    }
+
+    /// Whether as much waits for other nodes as may: what waits for this one has room of its own.
+    pub(crate) fn is_too_much(&self) -> bool {
+        self.role() == Role::StandingBy && self.others.get().is_some_and(|most| self.lag() >= *most)
     }
 
     pub(crate) fn store_away(&self, away: bool) {
@@ -124,6 +186,27 @@ impl Published {
         let _ = topology.wait_for(|_| self.applied.load(Ordering::Acquire) >= position.0).await;
     }
 
+    /// Wakes whoever waits for an activation: more is decided.
+    pub(crate) fn went_on(&self) {
+        self.topology.send_modify(|_| {});
+    }
+
+    /// The last command that is known to be decided.
+    pub(crate) fn decided_through(&self) -> Position {
+        *self.decided.borrow()
+    }
+
+    /// What was decided before this node looked is told to nobody.
+    pub(crate) fn begin(&self, newest: u64, decided: Position) {
+        self.newest.store(newest, Ordering::Release);
+        self.decided.send_replace(decided);
+    }
+
+    /// The number of the last change that was published.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Acquire)
+    }
+
     /// Commands up to `position` are decided and remembered.
     pub(crate) fn decided(&self, verdicts: impl IntoIterator<Item = (Position, Verdict)>, position: Position) {
         let mut kept = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,6 +227,7 @@ impl Published {
 
     pub(crate) fn publish(&self, changes: Vec<Change>) {
         for change in changes {
+            self.newest.fetch_max(change.number, Ordering::AcqRel);
             // Nobody listening is no error.
             let _ = self.changes.send(change);
         }
@@ -174,16 +258,22 @@ impl Live for Published {
             LogState::Failed => health.not_ready.push("the log's disk has failed".into()),
             LogState::Closed => health.not_ready.push("shutting down".into()),
         }
-        if self.recovering.load(Ordering::Acquire) {
-            health.not_ready.push("still reading what was received before the start".into());
+        let role = self.role();
+        if self.shared.load(Ordering::Acquire) {
+            health.role = Some(role.words());
+        }
+        if role == Role::TakingOver {
+            health.degraded.push("still reading what was received before this node began to decide".into());
         }
         if self.store_away.load(Ordering::Acquire) {
             health.degraded.push("the store cannot be written: alerts are accepted and decided later".into());
-            if self.refusing.load(Ordering::Acquire) {
-                health.not_ready.push("all that may wait for the store waits: no more is accepted".into());
-            }
         } else if self.is_store_silent() {
             health.degraded.push("the store does not answer: what was remembered cannot be shown".into());
+        }
+        if self.is_store_away() && self.refusing.load(Ordering::Acquire) {
+            health.not_ready.push("all that may wait for the store waits: no more is accepted".into());
+        } else if self.is_too_much() {
+            health.not_ready.push("all that may wait to be decided waits: no more is accepted".into());
         }
         if health.lag_records > LAG_DEGRADED {
             health.degraded.push(format!("{} records wait to be decided", health.lag_records));

@@ -3,7 +3,6 @@
 //! Absent on purpose: what is put there; everything after the opening knows a log by its contract only.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,29 +10,32 @@ use anyhow::Context;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, IntGaugeVec, Opts};
-use quell_domain::{Input, Position};
+use quell_domain::Input;
 use quell_formats::config::Config;
 use quell_log::embedded::{self, EmbeddedLog, OutageBody};
 use quell_log::kafka::{self, KafkaLog};
-use quell_log::{Append, Clock, Follow, LogState, Read};
+use quell_log::{Append, Clock, LogState, Read};
 use tokio::sync::watch;
+
+use crate::tails::Tails;
 
 /// How long Kafka may take to acknowledge a record before it goes to the spool.
 const ACK: Duration = Duration::from_secs(2);
+
+/// Between two tries to ask a group that does not answer.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// An open log, in its parts.
 pub(crate) struct Log {
     pub(crate) appender: Arc<dyn Append<Input>>,
     pub(crate) reader: Arc<dyn Read<Input>>,
-    pub(crate) main: Box<dyn Follow<Input>>,
-    pub(crate) commands: Box<dyn Follow<Input>>,
-    pub(crate) last: [Position; 2],
+    pub(crate) tails: Tails,
     /// Where it is, in words.
     pub(crate) place: String,
     /// How long an append may take before a sender is told to come again.
     pub(crate) patience: Option<Duration>,
-    /// This node's place among those of a shared log.
-    pub(crate) duty: Option<kafka::Duty>,
+    /// This node's place among those of the log.
+    pub(crate) seat: Seat,
     spooled: Option<kafka::Appender<Input>>,
 }
 
@@ -65,19 +67,17 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageB
         let options = options(config)?;
         let place = format!("the log on {}", options.address);
         let spool = config.data_dir.join("spool");
-        let duty = stand_by(&spool, &options, &clock, outage).await?;
+        let seat = if config.roles.engine { Seat::ask(options.clone()).await? } else { Seat::Never };
         let opened = KafkaLog::open(&spool, options, clock, outage).await?;
         let kafka::Opened { appender, main, commands, reader, last } = opened;
         return Ok(Log {
             spooled: Some(appender.clone()),
             appender: Arc::new(appender),
             reader: Arc::new(reader),
-            main: Box::new(main),
-            commands: Box::new(commands),
-            last,
+            tails: Tails::new(Box::new(main), Box::new(commands), last),
             place,
             patience: Some(2 * ACK + Duration::from_secs(1)),
-            duty: Some(duty),
+            seat,
         });
     }
     let options = embedded::Options {
@@ -91,43 +91,96 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageB
         spooled: None,
         appender: Arc::new(appender),
         reader: Arc::new(reader),
-        main: Box::new(main),
-        commands: Box::new(commands),
-        last,
+        tails: Tails::new(Box::new(main), Box::new(commands), last),
         place: format!("the log in {}", config.data_dir.display()),
         patience: None,
-        duty: None,
+        seat: Seat::Alone,
     })
 }
 
-/// Waits until it is this node's turn to decide. What an earlier run left in the spool goes onto Kafka before that.
-async fn stand_by(
-    spool: &Path,
-    options: &kafka::Options,
-    clock: &Arc<dyn Clock>,
-    outage: OutageBody,
-) -> anyhow::Result<kafka::Duty> {
-    let duty = KafkaLog::duty(options).await?;
-    let mut turn = duty.turn();
-    let mut told = false;
-    loop {
-        let now = *turn.borrow_and_update();
-        match now {
-            kafka::Turn::Mine => return Ok(duty),
-            kafka::Turn::Others if !std::mem::replace(&mut told, true) => {
-                tracing::info!("another node decides; standing by for it to end");
-                let left = KafkaLog::open::<Input>(spool, options.clone(), Arc::clone(clock), outage).await?;
-                left.appender.close().await;
+/// A node's place among those of a log: when it is its turn to decide.
+pub(crate) enum Seat {
+    /// There are no others: always.
+    Alone,
+    /// When the group of engines says so.
+    Shared(Box<Group>),
+    /// Never: others do.
+    Never,
+}
+
+/// A place in the group of engines, and what is needed to ask for another.
+pub(crate) struct Group {
+    duty: kafka::Duty,
+    options: kafka::Options,
+}
+
+impl Seat {
+    async fn ask(options: kafka::Options) -> anyhow::Result<Seat> {
+        let duty = KafkaLog::duty(&options).await?;
+        Ok(Seat::Shared(Box::new(Group { duty, options })))
+    }
+
+    /// Whether there may be others.
+    pub(crate) fn is_shared(&self) -> bool {
+        !matches!(self, Seat::Alone)
+    }
+
+    /// Returns when it is this node's turn.
+    pub(crate) async fn mine(&self) {
+        match self {
+            Seat::Alone => {}
+            Seat::Never => std::future::pending().await,
+            Seat::Shared(group) => {
+                let mut turn = group.duty.turn();
+                let said = turn.wait_for(|turn| *turn != kafka::Turn::Unknown).await;
+                if said.is_ok_and(|turn| *turn == kafka::Turn::Others) {
+                    tracing::info!("another node decides; standing by");
+                }
+                wait_for(turn, kafka::Turn::Mine).await;
             }
-            kafka::Turn::Others | kafka::Turn::Unknown => turn.changed().await?,
+        }
+    }
+
+    /// Returns when another node has been given the turn; never where there are no others.
+    pub(crate) fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
+        let turn = match self {
+            Seat::Shared(group) => Some(group.duty.turn()),
+            Seat::Alone | Seat::Never => None,
+        };
+        async move {
+            match turn {
+                Some(turn) => wait_for(turn, kafka::Turn::Others).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Gives the turn back, and asks for it anew: what this node believed of it was wrong.
+    pub(crate) async fn ask_anew(self) -> anyhow::Result<Seat> {
+        let Seat::Shared(group) = self else { return Ok(self) };
+        let Group { duty, options } = *group;
+        duty.leave().await;
+        // Kafka may be away just now, and then nobody is given a turn.
+        loop {
+            match Seat::ask(options.clone()).await {
+                Ok(seat) => return Ok(seat),
+                Err(error) => tracing::warn!(error = format!("{error:#}"), "the group of engines cannot be asked"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Gives the turn back for good.
+    pub(crate) async fn leave(self) {
+        if let Seat::Shared(group) = self {
+            group.duty.leave().await;
         }
     }
 }
 
-/// Returns when another node has been given the turn; never where there are no others.
-pub(crate) async fn superseded(duty: Option<&kafka::Duty>) {
-    let Some(duty) = duty else { return std::future::pending().await };
-    if duty.turn().wait_for(|turn| *turn == kafka::Turn::Others).await.is_err() {
+async fn wait_for(mut turn: watch::Receiver<kafka::Turn>, wanted: kafka::Turn) {
+    // Nobody is left who could say: then nothing is said.
+    if turn.wait_for(|turn| *turn == wanted).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

@@ -9,31 +9,29 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use prometheus::Registry;
-use quell_api::{Api, ApiLimits, Metrics};
-use quell_domain::{Digest, Input, Shard};
-use quell_engine::Artefact;
-use quell_formats::config::{Config, Destination};
+use quell_api::{Api, ApiLimits, Metrics, Serves};
+use quell_domain::{Input, Shard};
+use quell_formats::config::{Config, Destination, Roles};
 use quell_formats::record;
-use quell_log::kafka::Duty;
-use quell_log::{Clock, Stream};
-use quell_notify::{EgressPolicy, Observer, Sink};
-use quell_store::Store;
+use quell_log::Clock;
+use quell_notify::{EgressPolicy, Sink};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::artefacts::Shelf;
 use crate::clock::SystemClock;
 use crate::deliveries::Deliveries;
-use crate::desk::Desk;
+use crate::follow::Follower;
 use crate::forecaster::Forecaster;
 use crate::gauges::{Gauges, Lag, LearnedGauges};
 use crate::intake::Door;
-use crate::journey::Journeys;
+use crate::journey::Told;
 use crate::learner::Learner;
 use crate::live::Published;
 use crate::logs::{self, Log, LogGauges};
-use crate::prover::Prover;
-use crate::{keeper, recover, settings, shell, stores};
+use crate::turns::{Rules, TurnCounts, Turns};
+use crate::workers::Workers;
+use crate::{keeper, settings, stores};
 
 /// What to serve, as the command line says it.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +46,8 @@ pub struct Serve {
     pub store: Option<String>,
     /// The address of the Kafka that the log lies on, instead of the config's.
     pub log: Option<String>,
+    /// What this node does, instead of the config's.
+    pub roles: Option<Roles>,
 }
 
 /// How long what was received may take to be decided once the doors are closed.
@@ -117,139 +117,140 @@ pub(crate) async fn signalled() {
     tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
 }
 
-/// Opens everything, catches up with the log and starts to listen.
+/// Opens everything and starts to listen; where there are no other nodes, after it caught up with the log.
 ///
 /// # Errors
 /// Why it could not start.
 pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     // Installed twice only when two processes' worth of tests run in one: the first one stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut config = settings::config(serve.config.as_deref())?;
-    config.data_dir = serve.data_dir.unwrap_or(config.data_dir);
-    config.listen = serve.listen.unwrap_or(config.listen);
-    config.store = stores::database(serve.store, config.store)?;
-    config.log = logs::address(serve.log, config.log)?;
+    let config = settled(serve)?;
     let files = settings::files(config.rules_dir.as_deref(), config.pipelines_dir.as_deref())?;
     let compiled = settings::compile(&files)?;
-    let sinks = sinks(&config)?;
-    let policy = Arc::new(egress(&config)?);
+    let (sinks, policy) = (sinks(&config)?, Arc::new(egress(&config)?));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    // A node that stands by does not listen, so that its senders turn to the one that decides.
     let log = logs::open(&config, Arc::clone(&clock), outage).await?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
     let log_gauges = LogGauges::new(&log)?;
-    let Log { appender, main, commands, reader, last, place, patience, duty, .. } = log;
+    let Log { appender, tails, reader, place, patience, seat, .. } = log;
     let store = stores::open(&config.data_dir, config.store.as_ref()).await?;
     let published = Arc::new(Published::new(appender.state()));
     let registry = Registry::new();
     let gauges = Arc::new(Gauges::new(&registry)?);
     let learned = LearnedGauges::new(&registry)?;
+    let counts = TurnCounts::new(&registry)?;
     registry.register(Box::new(log_gauges))?;
     registry.register(Box::new(Lag::new(Arc::clone(&published))?))?;
     registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
 
     let shard = Shard::FIRST;
-    let shipped = Arc::new(compiled.settings);
-    let (engine, restored) = recover::restore(&*store, shard, Arc::clone(&shipped)).await?;
-    let positions = restored.positions;
-    if positions.applied > last[0] || positions.commands > last[1] {
+    let shelf = Arc::new(Shelf::default());
+    let store_of = Arc::clone(&store);
+    let published_of = Arc::clone(&published);
+    let gauges_of = Arc::clone(&gauges);
+    let door =
+        Arc::new(Door { shard, appender, reader, store: store_of, shelf, published: published_of, gauges: gauges_of });
+    let settings = Arc::new(compiled.settings);
+    let learner = Learner::new(&door, Arc::clone(&clock), settings.correlation.max_hops, learned);
+    let forecaster = Forecaster::new(&door, Arc::clone(&clock), &registry)?;
+    let mut follower = Follower::new(&store, &published, shard);
+    let shared = seat.is_shared();
+    if shared {
+        // Of what others decide one knows only where they have the same store.
+        let most = u64::try_from(config.intake.waiting_records).unwrap_or(u64::MAX);
+        published.share(config.store.is_some().then_some(most));
+        published.appended(tails.last()[0]);
+        follower.look().await.context("the store cannot be read")?;
+    }
+    let told = Arc::new(Told::default());
+    let observer = Arc::new(Deliveries::new(&registry, &sinks, Arc::clone(&told))?);
+    let api = api(&door, registry, &config, patience)?;
+    let turns = Turns {
+        door: Arc::clone(&door),
+        clock,
+        gauges,
+        told,
+        counts,
+        rules: Rules { settings, digest: compiled.digest, bytes: compiled.canonical },
+        workers: Workers {
+            sinks,
+            policy,
+            observer,
+            learner: Arc::new(Mutex::new(learner)),
+            forecaster: Arc::new(Mutex::new(forecaster)),
+            config,
+        },
+        tails,
+        follower,
+        place,
+    };
+    let (stop, stopping) = watch::channel(false);
+    // It goes on until the doors are closed, so that what was accepted is decided.
+    let (last_call, closing) = watch::channel(false);
+    let mut engine = tokio::spawn(turns.run(seat, closing));
+    if !shared {
+        tokio::select! {
+            ended = &mut engine => {
+                ended??;
+                bail!("the engine's loop ended by itself");
+            }
+            () = published.decides() => {}
+        }
+    }
+    let watched = tokio::spawn(keeper::watch(store, published, shard));
+    let http = tokio::spawn(quell_api::serve(listener, quell_api::router(api), until(stopping.clone())));
+    let done = tokio::spawn(supervise(engine, http, door, last_call));
+    tokio::spawn(async move {
+        until(stopping).await;
+        watched.abort();
+    });
+    Ok(Served { address, stop, done })
+}
+
+/// The config, with what the command line says instead.
+fn settled(serve: Serve) -> anyhow::Result<Config> {
+    let mut config = settings::config(serve.config.as_deref())?;
+    config.data_dir = serve.data_dir.unwrap_or(config.data_dir);
+    config.listen = serve.listen.unwrap_or(config.listen);
+    config.store = stores::database(serve.store, config.store)?;
+    config.log = logs::address(serve.log, config.log)?;
+    config.roles = serve.roles.unwrap_or(config.roles);
+    if config.roles != Roles::ALL && (config.log.is_none() || config.store.is_none()) {
         bail!(
-            "{place} ends at record {} and command {}, but the store holds what followed from {} and {}: the log was \
-             replaced or lost its end, or the store is another node's. Put the log back, or begin anew with an empty log \
-             and an empty store",
-            last[0],
-            last[1],
-            positions.applied,
-            positions.commands
+            "a node that does not have all roles needs others: a log on Kafka (--log) and a store in PostgreSQL (--store)"
         );
     }
-    let shelf = Arc::new(Shelf::default());
-    let mut desk = Desk {
-        shard,
-        epoch: restored.epoch,
-        engine,
-        store: Arc::clone(&store),
-        shelf: Arc::clone(&shelf),
-        published: Arc::clone(&published),
-        gauges: Arc::clone(&gauges),
-        sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
-        commands: positions.commands,
-        pending: quell_engine::Effects::default(),
-        activated: Vec::new(),
-        forced: true,
-        folds: Vec::new(),
-        folded: positions.folded,
-        journeys: Journeys::default(),
-    };
-    desk.gauges.in_charge(desk.epoch);
-    recover::catch_up(&mut desk, &*reader, positions.applied, last).await?;
-    let door = Arc::new(Door {
-        shard,
-        appender,
-        reader,
-        store: Arc::clone(&store),
-        shelf,
-        published: Arc::clone(&published),
-        gauges,
-    });
-    let told = desk.journeys.told();
-    let learner = Learner::new(&door, Arc::clone(&clock), shipped.correlation.max_hops, learned);
-    put_rules_in_force(&door, &desk, compiled.digest, &compiled.canonical, shipped).await?;
-    published.recovered();
+    Ok(config)
+}
 
-    let (stop, stopping) = watch::channel(false);
-    let observer = Arc::new(Deliveries::new(&registry, &sinks, told)?);
-    for sink in sinks {
-        let observer = Arc::clone(&observer) as Arc<dyn Observer>;
-        tokio::spawn(tell(
-            sink,
-            Arc::clone(&policy),
-            Arc::clone(&store),
-            observer,
-            published.wake.subscribe(),
-            stopping.clone(),
-        ));
-    }
-    let house = keeper::run(Arc::clone(&door), Arc::clone(&store), Arc::clone(&clock), shard, config.clone());
-    let watch = keeper::watch(Arc::clone(&store), Arc::clone(&published), shard);
-    let prover = Prover::new(&door, Arc::clone(&clock));
-    let forecaster = Forecaster::new(&door, Arc::clone(&clock), &registry)?;
-    let house = [
-        tokio::spawn(house),
-        tokio::spawn(watch),
-        tokio::spawn(learner.run(config.learning)),
-        tokio::spawn(prover.run()),
-        tokio::spawn(forecaster.run(config.learning.enabled)),
-    ];
-    let limits = ApiLimits {
+fn api(
+    door: &Arc<Door>,
+    registry: Registry,
+    config: &Config,
+    patience: Option<std::time::Duration>,
+) -> anyhow::Result<Api> {
+    Ok(Api {
+        intake: Arc::clone(door) as Arc<dyn quell_api::ports::Intake>,
+        live: Arc::clone(&door.published) as Arc<dyn quell_api::ports::Live>,
+        store: Arc::clone(&door.store),
+        metrics: Arc::new(Metrics::new(registry)?),
+        shard: door.shard,
+        serves: Serves { senders: config.roles.gateway, people: config.roles.api },
+        limits: limits(config, patience),
+        now: Arc::new(SystemClock::now),
+        person_hour: config.person_hour.clone().map(|(price, currency)| quell_api::PersonHour { price, currency }),
+    })
+}
+
+fn limits(config: &Config, patience: Option<std::time::Duration>) -> ApiLimits {
+    ApiLimits {
         encoded_bytes: config.intake.body_bytes,
         decoded_bytes: config.intake.decoded_bytes,
         append_patience: patience.unwrap_or(ApiLimits::default().append_patience),
         ..topology_limits(config.intake.topology_bytes)
-    };
-    let api = Api {
-        intake: Arc::clone(&door) as Arc<dyn quell_api::ports::Intake>,
-        live: published,
-        store: Arc::clone(&store),
-        metrics: Arc::new(Metrics::new(registry)?),
-        shard,
-        limits,
-        now: Arc::new(SystemClock::now),
-        person_hour: config.person_hour.map(|(price, currency)| quell_api::PersonHour { price, currency }),
-    };
-    let http = tokio::spawn(quell_api::serve(listener, quell_api::router(api), until(stopping.clone())));
-    // The loop goes on until the doors are closed, so that what was accepted is decided.
-    let (last_call, closed) = watch::channel(false);
-    let engine = tokio::spawn(shell::run(desk, Arc::clone(&door), clock, main, commands, closed));
-    let done = tokio::spawn(supervise(engine, http, door, duty, last_call));
-    let served = Served { address, stop, done };
-    tokio::spawn(async move {
-        until(stopping).await;
-        house.iter().for_each(tokio::task::JoinHandle::abort);
-    });
-    Ok(served)
+    }
 }
 
 /// Waits for the end: asked for, or forced by a disk that failed.
@@ -257,12 +258,9 @@ async fn supervise(
     mut engine: tokio::task::JoinHandle<anyhow::Result<()>>,
     mut http: tokio::task::JoinHandle<std::io::Result<()>>,
     door: Arc<Door>,
-    duty: Option<Duty>,
     last_call: watch::Sender<bool>,
 ) -> anyhow::Result<()> {
     tokio::select! {
-        // What it has in hand is the other's to decide now.
-        () = logs::superseded(duty.as_ref()) => bail!("another node decides now; start again to stand by"),
         decided = &mut engine => {
             decided??;
             bail!("the engine's loop ended by itself");
@@ -287,48 +285,15 @@ async fn supervise(
     }
 }
 
-async fn until(mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn until(mut stopping: watch::Receiver<bool>) {
     // A dropped sender means that nobody can ask any more: as good as asked.
     let _ = stopping.wait_for(|stop| *stop).await;
-}
-
-async fn tell(
-    sink: Sink,
-    policy: Arc<EgressPolicy>,
-    store: Arc<dyn Store>,
-    observer: Arc<dyn Observer>,
-    wake: watch::Receiver<()>,
-    stopping: watch::Receiver<bool>,
-) {
-    let name = sink.name.clone();
-    let done = quell_notify::run(sink, policy, store, Arc::new(SystemClock), observer, wake, until(stopping)).await;
-    if let Err(error) = done {
-        tracing::error!(sink = name, error = %chain(&error), "nothing can be told to this sink");
-    }
 }
 
 /// The body of an Outage record.
 pub(crate) fn outage(from: quell_domain::Timestamp, to: quell_domain::Timestamp) -> Vec<u8> {
     let (_, body) = record::encode(&Input::Outage { from, to }).expect("only alerts are recorded as they were posted");
     body
-}
-
-/// Rules that are not in force yet are stored and activated on the log, so that a replay decides by the same ones.
-async fn put_rules_in_force(
-    door: &Door,
-    desk: &Desk,
-    digest: Digest,
-    bytes: &[u8],
-    settings: Arc<quell_engine::Settings>,
-) -> anyhow::Result<()> {
-    let Some(activation) = recover::rules_to_activate(&desk.engine, digest) else { return Ok(()) };
-    door.store.put_artefact(activation.kind, digest, bytes).await?;
-    door.shelf.put(digest, Artefact::Rules(settings));
-    if let Err(refusal) = door.append_input(Stream::Main, Input::Activate(activation)).await {
-        // A full disk must not keep the process from starting: it decides by the rules that were in force.
-        tracing::warn!(%refusal, "the rules could not be put in force; restart when there is room");
-    }
-    Ok(())
 }
 
 fn sinks(config: &Config) -> anyhow::Result<Vec<Sink>> {

@@ -4,17 +4,17 @@
 //! a tick that is put on the log before it is acted on, and only once the end of the log is reached. Absent on purpose:
 //! decisions (the engine) and durability (the log and the store).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use quell_domain::{Input, Moment};
 use quell_formats::record as format;
-use quell_log::{Clock, Follow, Record, Stream};
+use quell_log::{Clock, Record, Stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::desk::Desk;
 use crate::intake::Door;
+use crate::tails::{Tails, Taken};
 
 /// Records taken at once.
 const CHUNK: usize = 256;
@@ -37,16 +37,16 @@ const TICK_RETRY: Duration = Duration::from_secs(1);
 /// The longest sleep: the wall clock may be set while the loop waits.
 const NAP: Duration = Duration::from_secs(5);
 
-/// Runs until `shutdown` turns true and everything received is decided.
+/// Runs until `shutdown` turns true and everything received is decided. May be dropped in the middle: what it had in hand
+/// is on the log, and whoever decides next begins from the store.
 ///
 /// # Errors
-/// When what was decided cannot be remembered: the process must not go on.
+/// When what was decided cannot be remembered: this engine must not go on.
 pub(crate) async fn run(
-    mut desk: Desk,
-    door: Arc<Door>,
-    clock: Arc<dyn Clock>,
-    mut main: Box<dyn Follow<Input>>,
-    mut commands: Box<dyn Follow<Input>>,
+    desk: &mut Desk,
+    door: &Door,
+    clock: &dyn Clock,
+    tails: &mut Tails,
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let mut flushed = Instant::now();
@@ -60,27 +60,20 @@ pub(crate) async fn run(
         let flush_at = if quiet { (quiet_since + QUIET).min(flushed + FLUSH) } else { flushed + FLUSH };
         tokio::select! {
             biased;
-            given = commands.recv_many(CHUNK) => {
-                if given.is_empty() {
-                    break;
-                }
-                for record in given {
-                    command(&mut desk, record);
-                }
-            }
-            taken = main.recv_many(CHUNK) => {
-                if taken.is_empty() {
-                    break;
-                }
-                quiet_since = Instant::now();
-                for record in taken {
-                    apply(&mut desk, record).await;
-                    if desk.weight() >= ROWS {
-                        desk.commit(false).await?;
-                        overtake(&mut desk, &mut *commands);
+            taken = tails.next(CHUNK) => match taken {
+                Taken::Closed => break,
+                Taken::Commands(given) => given.into_iter().for_each(|record| command(desk, record)),
+                Taken::Main(records) => {
+                    quiet_since = Instant::now();
+                    for record in records {
+                        apply(desk, record).await;
+                        if desk.weight() >= ROWS {
+                            desk.commit(false).await?;
+                            overtake(desk, tails);
+                        }
                     }
                 }
-            }
+            },
             () = tokio::time::sleep_until(tick_at.min(flush_at)) => {
                 let now = clock.now();
                 if due.is_some_and(|at| at <= now) && Instant::now() >= tick_after {
@@ -96,7 +89,7 @@ pub(crate) async fn run(
             flushed = Instant::now();
         }
     }
-    finish(desk, door, main, commands).await
+    finish(desk, door, tails).await
 }
 
 /// Returns when the doors are closed.
@@ -106,16 +99,11 @@ async fn closed(shutdown: &mut watch::Receiver<bool>) {
 }
 
 /// Decides what was received before the log was closed.
-async fn finish(
-    mut desk: Desk,
-    door: Arc<Door>,
-    mut main: Box<dyn Follow<Input>>,
-    mut commands: Box<dyn Follow<Input>>,
-) -> anyhow::Result<()> {
+async fn finish(desk: &mut Desk, door: &Door, tails: &mut Tails) -> anyhow::Result<()> {
     door.appender.close().await;
-    overtake(&mut desk, &mut *commands);
-    while let Some(record) = main.try_recv() {
-        apply(&mut desk, record).await;
+    overtake(desk, tails);
+    while let Some(record) = tails.try_main() {
+        apply(desk, record).await;
         if desk.weight() >= ROWS {
             desk.commit(false).await?;
         }
@@ -124,8 +112,8 @@ async fn finish(
 }
 
 /// Commands that came while records were decided.
-fn overtake(desk: &mut Desk, commands: &mut dyn Follow<Input>) {
-    while let Some(record) = commands.try_recv() {
+fn overtake(desk: &mut Desk, tails: &mut Tails) {
+    while let Some(record) = tails.try_command() {
         command(desk, record);
     }
 }

@@ -1,6 +1,7 @@
-//! Two nodes with the log on real Kafka and one store in real PostgreSQL: killed, frozen and woken under load.
+//! Nodes with the log on real Kafka and one store in real PostgreSQL: killed, frozen and woken under load, and what one
+//! of them does while another one decides.
 //!
-//! Absent on purpose: either by itself (`kafka.rs`, `postgres.rs`).
+//! Absent on purpose: either by itself (`kafka.rs`, `postgres.rs`), and the long torture (`quell-sim torture`).
 
 mod support {
     #[path = "../../../quell-log/tests/support/broker.rs"]
@@ -11,52 +12,61 @@ mod support {
 mod postgres_server;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use postgres_server::Server;
+use serde_json::{Value, json};
 use support::broker::Brokers;
 use support::process::{Process, alerts, check_all_there, fresh_folder, serve, until};
-use tokio::task::JoinHandle;
 
 /// How long a condition may take to hold.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// How long it may take from the end of one node until the other decides.
+/// How long it may take from the end of one node until another decides.
 const TAKE_OVER: Duration = Duration::from_secs(15);
 
-/// What two nodes have in common.
+/// What nodes have in common.
 struct Cluster {
     folder: PathBuf,
     log: String,
     store: String,
+    _brokers: Brokers,
+    _server: Server,
 }
 
 impl Cluster {
-    /// A node on its way: it stands by until the other one is gone.
-    fn node(&self, name: &str) -> anyhow::Result<JoinHandle<anyhow::Result<Process>>> {
+    fn start(name: &str) -> anyhow::Result<Cluster> {
+        let brokers = Brokers::start(&format!("{name}-kafka"), 1);
+        let server = Server::start(&Server::folder(name), true, &[]);
+        let (log, store) = (brokers.address("cluster").to_string(), server.url.clone());
+        Ok(Cluster { folder: fresh_folder(name)?, log, store, _brokers: brokers, _server: server })
+    }
+
+    /// A node that listens.
+    async fn node(&self, name: &str, more: &[&str]) -> anyhow::Result<Process> {
         let own = self.folder.join(name);
         std::fs::create_dir_all(&own)?;
         let mut command = serve(&[], &own.join("data"));
-        command.args(["--log", &self.log, "--store", &self.store]);
-        let said = self.said(name);
-        // What an earlier life of it said is not what this one says.
-        if said.exists() {
-            std::fs::remove_file(&said)?;
-        }
-        Ok(tokio::spawn(async move { Process::start(command, &said).await }))
+        command.args(["--log", &self.log, "--store", &self.store]).args(more);
+        Process::start(command, &own.join("quell.log")).await
     }
+}
 
-    fn said(&self, name: &str) -> PathBuf {
-        self.folder.join(name).join("quell.log")
-    }
+async fn text(node: &Process, path: &str) -> anyhow::Result<String> {
+    Ok(node.client.get(format!("{}{path}", node.url)).send().await?.text().await?)
+}
 
-    async fn stands_by(&self, name: &str) -> anyhow::Result<()> {
-        let said = self.said(name);
-        let says = |path: &Path| std::fs::read_to_string(path).is_ok_and(|said| said.contains("standing by"));
-        until("standing by", PATIENCE, async || Ok(says(&said))).await
-    }
+async fn has_role(node: &Process, role: &str) -> anyhow::Result<()> {
+    let wanted = format!("role: {role}");
+    until(&wanted, PATIENCE, async || Ok(text(node, "/readyz").await?.lines().any(|line| line == wanted))).await
+}
+
+async fn count(node: &Process, metric: &str) -> anyhow::Result<u64> {
+    let text = text(node, "/metrics").await?;
+    let found = text.lines().find_map(|line| line.strip_prefix(metric)?.trim().parse().ok());
+    found.with_context(|| format!("no {metric}"))
 }
 
 /// Posts batches of ten until a request fails; what was acknowledged is noted.
@@ -73,57 +83,102 @@ async fn offer(quell: &Process, next: &mut u64, batches: u64, acknowledged: &mut
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_take_over_from_each_other_and_lose_nothing() -> anyhow::Result<()> {
-    let brokers = Brokers::start("cluster-killed-kafka", 1);
-    let server = Server::start(&Server::folder("cluster-killed"), true, &[]);
-    let folder = fresh_folder("cluster-killed")?;
-    let cluster = Cluster { folder, log: brokers.address("killed").to_string(), store: server.url.clone() };
+    let cluster = Cluster::start("cluster-killed")?;
     let (mut acknowledged, mut next) = (BTreeSet::new(), 0);
-    let mut names = ["one", "two"];
-    let mut deciding = cluster.node(names[0])?.await??;
+    // At the same moment, on an empty Kafka and an empty database.
+    let (one, two) = tokio::join!(cluster.node("one", &[]), cluster.node("two", &[]));
+    let (one, two) = (one?, two?);
+    until("one of them decides", PATIENCE, async || {
+        Ok(count(&one, "quell_deciding ").await? + count(&two, "quell_deciding ").await? == 1)
+    })
+    .await?;
+    let first = count(&one, "quell_deciding ").await? == 1;
+    let (mut deciding, mut other) = if first { (one, two) } else { (two, one) };
+    let mut names = if first { ["one", "two"] } else { ["two", "one"] };
     let mut worst = Duration::ZERO;
     for _ in 0..4 {
-        let waiting = cluster.node(names[1])?;
-        cluster.stands_by(names[1]).await?;
-        offer(&deciding, &mut next, 20, &mut acknowledged).await;
-        ensure!(!waiting.is_finished(), "two nodes decide at once");
+        has_role(&other, "standing by").await?;
+        offer(&deciding, &mut next, 10, &mut acknowledged).await;
+        offer(&other, &mut next, 10, &mut acknowledged).await;
         deciding.kill().await?;
         let begun = Instant::now();
-        deciding = waiting.await??;
+        // Nobody decides now, and what is received is safe all the same.
+        offer(&other, &mut next, 10, &mut acknowledged).await;
+        has_role(&other, "deciding").await?;
         worst = worst.max(begun.elapsed());
-        check_all_there(&deciding, &acknowledged).await?;
+        check_all_there(&other, &acknowledged).await?;
+        deciding = other;
+        other = cluster.node(names[0], &[]).await?;
         names.swap(0, 1);
     }
-    ensure!(acknowledged.len() == 800, "{} acknowledged", acknowledged.len());
+    ensure!(acknowledged.len() == 1_200, "{} acknowledged", acknowledged.len());
     ensure!(worst < TAKE_OVER, "it took {worst:?} to take over");
     println!("took over after {worst:?} at most");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_was_frozen_is_refused_when_it_wakes() -> anyhow::Result<()> {
-    let brokers = Brokers::start("cluster-frozen-kafka", 1);
-    let server = Server::start(&Server::folder("cluster-frozen"), true, &[]);
-    let folder = fresh_folder("cluster-frozen")?;
-    let cluster = Cluster { folder, log: brokers.address("frozen").to_string(), store: server.url.clone() };
+async fn a_node_that_was_frozen_is_refused_stands_by_and_takes_over_again() -> anyhow::Result<()> {
+    let cluster = Cluster::start("cluster-frozen")?;
     let (mut acknowledged, mut next) = (BTreeSet::new(), 0);
-    let mut first = cluster.node("one")?.await??;
-    let second = cluster.node("two")?;
-    cluster.stands_by("two").await?;
+    let first = cluster.node("one", &[]).await?;
+    has_role(&first, "deciding").await?;
+    let mut second = cluster.node("two", &[]).await?;
+    has_role(&second, "standing by").await?;
     offer(&first, &mut next, 20, &mut acknowledged).await;
     first.signal("STOP").await?;
     let begun = Instant::now();
-    let second = second.await??;
+    has_role(&second, "deciding").await?;
     let took = begun.elapsed();
     offer(&second, &mut next, 20, &mut acknowledged).await;
     check_all_there(&second, &acknowledged).await?;
     first.signal("CONT").await?;
     // What it had in hand, and what comes by the log to both, it may not write: it is not its turn any more.
     offer(&second, &mut next, 20, &mut acknowledged).await;
-    let status = first.ended(PATIENCE).await.context("a node that is not in charge any more goes on")?;
-    ensure!(!status.success(), "it ended as if all were well");
+    until("a commit is refused", PATIENCE, async || Ok(count(&first, "quell_commits_refused_total ").await? > 0))
+        .await?;
+    has_role(&first, "standing by").await?;
     check_all_there(&second, &acknowledged).await?;
-    ensure!(acknowledged.len() == 600, "{} acknowledged", acknowledged.len());
+    // It is a gateway like any other, and takes over again.
+    offer(&first, &mut next, 20, &mut acknowledged).await;
+    check_all_there(&first, &acknowledged).await?;
+    second.kill().await?;
+    has_role(&first, "deciding").await?;
+    offer(&first, &mut next, 20, &mut acknowledged).await;
+    check_all_there(&first, &acknowledged).await?;
+    ensure!(acknowledged.len() == 1_000, "{} acknowledged", acknowledged.len());
     ensure!(took < TAKE_OVER, "it took {took:?} to take over");
     println!("took over after {took:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stands_by_receives_shows_and_takes_commands() -> anyhow::Result<()> {
+    let cluster = Cluster::start("cluster-standby")?;
+    let deciding = cluster.node("one", &["--roles", "engine"]).await?;
+    has_role(&deciding, "deciding").await?;
+    let standby = cluster.node("two", &["--roles", "gateway,api"]).await?;
+    has_role(&standby, "standing by").await?;
+    // What a node has no role for it says; its health it shows.
+    let refused = deciding.post("/api/v2/alerts", alerts([0])).await?;
+    ensure!(refused.status() == 404 && refused.text().await?.contains("another_role"));
+    ensure!(deciding.client.get(format!("{}/", deciding.url)).send().await?.status() == 404);
+    let mut stream = standby.client.get(format!("{}/api/v1/stream", standby.url)).send().await?.error_for_status()?;
+    standby.post("/api/v2/alerts", alerts(1..=5)).await?.error_for_status()?;
+    let mut told = String::new();
+    while !told.contains("event: incident") {
+        told += &String::from_utf8_lossy(&stream.chunk().await?.context("the stream goes on")?);
+    }
+    until("shown", PATIENCE, async || Ok(standby.list("/api/v1/alerts?state=all").await?.len() == 5)).await?;
+    ensure!(text(&standby, "/").await?.contains("INC-1"), "the page shows what another node decided");
+    let answer = standby.post("/api/v1/incidents/INC-1/ack", json!({"by": "ana"}).to_string()).await?;
+    let answer: Value = serde_json::from_str(&answer.error_for_status()?.text().await?)?;
+    ensure!(answer["outcome"] == "done", "{answer}");
+    let topology = quell_formats::topology::encode(&quell_sim::estate::sample_estate());
+    let put = standby.client.put(format!("{}/api/v1/topology", standby.url)).header("content-type", "application/json");
+    put.body(topology).send().await?.error_for_status()?;
+    let versions = standby.get("/api/v1/topology/versions").await?;
+    ensure!(versions.to_string().contains("digest"), "{versions}");
+    ensure!(count(&standby, "quell_deciding ").await? == 0, "it decides nothing");
     Ok(())
 }

@@ -87,8 +87,12 @@ async fn an_empty_list_teaches_the_next_step() {
 #[tokio::test]
 async fn trouble_of_quell_itself_is_on_every_page() {
     let script = Script::new().set(|state| {
-        state.health =
-            Health { not_ready: vec!["the disk is full".into()], degraded: vec!["slow".into()], lag_records: 5_000 };
+        state.health = Health {
+            not_ready: vec!["the disk is full".into()],
+            degraded: vec!["slow".into()],
+            lag_records: 5_000,
+            role: None,
+        };
     });
     let page = get(&script.router(), "/").await.text;
     for word in ["Alerts are refused: the disk is full", "slow", "5000 requests are safe but not yet decided"] {

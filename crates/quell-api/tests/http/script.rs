@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use quell_api::ports::{Activated, Commanded, Health, Intake, Live, Received, Refusal};
-use quell_api::{Api, ApiLimits, Metrics, router};
+use quell_api::{Api, ApiLimits, Metrics, Serves, router};
 use quell_cmdb::Graph;
 use quell_domain::{
     Alert, AlertId, AlertState, ArtefactKind, Batch, Binding, BlastRadius, Cause, ChangeId, Changes, CiId, Command,
@@ -93,6 +93,7 @@ impl Script {
             store: self.clone(),
             metrics: Arc::new(Metrics::new(prometheus::Registry::new()).expect("an empty registry")),
             shard: Shard::FIRST,
+            serves: Serves { senders: true, people: true },
             limits,
             now: Arc::new(|| NOW),
             person_hour: Some(quell_api::PersonHour { price: 80.0, currency: "EUR".to_owned() }),
@@ -297,6 +298,10 @@ impl Store for Script {
     fn changes_since(&self, _: Shard, number: u64, limit: u32) -> Answer<'_, Vec<Change>> {
         let after = self.get(|state| state.changes.clone()).into_iter().filter(move |change| change.number > number);
         now(after.take(limit as usize).collect())
+    }
+
+    fn newest_change(&self, _: Shard) -> Answer<'_, u64> {
+        unreachable!("the HTTP side asks for changes since one that it knows")
     }
 
     fn due<'a>(&'a self, _: &'a str, _: Timestamp, _: u32) -> Answer<'a, Vec<Delivery>> {

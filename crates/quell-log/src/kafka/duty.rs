@@ -2,7 +2,7 @@
 //!
 //! The group only says whose turn it is; nothing is read by it and no offset is kept. Another node is given the partition
 //! when the first one has not been heard of for a while, and the store's epoch is what keeps the first one from writing
-//! when it comes back. Absent on purpose: decisions, and giving a partition back while its node is at work.
+//! when it comes back. Absent on purpose: decisions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::client::{self, Context};
 use super::{Options, topics};
@@ -22,6 +22,8 @@ use crate::contract::Stream;
 const SESSION_MS: &str = "6000";
 /// How long the thread waits for what the group has to say.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long it may take to leave; a group that was not told finds out by itself.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Whose turn it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +41,7 @@ pub enum Turn {
 pub struct Duty {
     turn: watch::Receiver<Turn>,
     ended: Arc<AtomicBool>,
+    left: oneshot::Receiver<()>,
 }
 
 impl Duty {
@@ -59,6 +62,7 @@ impl Duty {
         let topic = topics::name(&address.prefix, Stream::Main);
         let ended = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&ended);
+        let (gone, left) = oneshot::channel();
         std::thread::spawn(move || {
             if let Err(error) = consumer.subscribe(&[&topic]) {
                 tracing::error!(%error, "the group of engines cannot be joined");
@@ -67,8 +71,19 @@ impl Duty {
                 // Nothing is fetched, so whatever comes is an error that the library mends by itself.
                 drop(consumer.poll(LOOK));
             }
+            drop(consumer);
+            // Whoever does not wait for it does not need to know.
+            gone.send(()).ok();
         });
-        Ok(Duty { turn: watch, ended })
+        Ok(Duty { turn: watch, ended, left })
+    }
+
+    /// Leaves the group, so that another node is given the turn at once. Whoever wants it again asks anew, and gets it
+    /// only when the group says so: that is how a node finds out whose turn it is once its own belief was wrong.
+    pub async fn leave(mut self) {
+        self.ended.store(true, Ordering::Release);
+        let left = std::mem::replace(&mut self.left, oneshot::channel().1);
+        tokio::time::timeout(FAREWELL, left).await.ok();
     }
 
     /// Whose turn it is, now and as it changes.

@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A sender that fell behind does not make up for more than this.
 const DEBT: Duration = Duration::from_millis(500);
 
-/// Where the server is now; `None` while it is down or being checked.
-pub(crate) type Whereabouts = watch::Receiver<Option<Address>>;
+/// Where servers are now; none while all are down or being checked.
+pub(crate) type Whereabouts = watch::Receiver<Vec<Address>>;
 
 /// One life of the server.
 #[derive(Clone, Debug)]
@@ -48,12 +48,18 @@ pub(crate) struct Shared {
     pub(crate) hit_in_flight: AtomicU64,
     pub(crate) retried: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// A server may do later what it was asked to do before and did not answer: it is frozen, or its log is away.
+    pub(crate) late: AtomicBool,
+    /// Requests acknowledged without a receipt, where that may be: they lie in a spool.
+    pub(crate) spooled: AtomicU64,
+    /// Whether that may be.
+    pub(crate) may_spool: bool,
     /// Answers that no contract allows.
     pub(crate) strange: std::sync::Mutex<Vec<String>>,
 }
 
 impl Shared {
-    pub(crate) fn new(payloads: Payloads, oracle: Oracle) -> Self {
+    pub(crate) fn new(payloads: Payloads, oracle: Oracle, may_spool: bool) -> Self {
         Shared {
             payloads,
             oracle,
@@ -65,6 +71,9 @@ impl Shared {
             hit_in_flight: AtomicU64::new(0),
             retried: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            late: AtomicBool::new(false),
+            spooled: AtomicU64::new(0),
+            may_spool,
             strange: std::sync::Mutex::default(),
         }
     }
@@ -88,6 +97,8 @@ pub(crate) struct Sender {
     pub(crate) shared: Arc<Shared>,
     pub(crate) server: Whereabouts,
     pub(crate) rng: Rng,
+    /// Which of several servers it begins with.
+    pub(crate) first: usize,
     /// Between two alerts, on average.
     pub(crate) pace: Duration,
     /// Its firing ids, by contract.
@@ -96,7 +107,7 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub(crate) async fn run(mut self) {
-        let mut link = Link { shared: self.shared.clone(), server: self.server.clone(), open: None };
+        let mut link = Link::new(self.shared.clone(), self.server.clone(), self.first);
         let mut next = Instant::now();
         while !self.shared.stop.load(Ordering::Relaxed) {
             let (source, acts) = self.choose();
@@ -108,11 +119,16 @@ impl Sender {
                 self.shared.oracle.acknowledged(&acts);
                 self.shared.acknowledged_requests.fetch_add(1, Ordering::Relaxed);
                 self.shared.acknowledged_alerts.fetch_add(acts.len() as u64, Ordering::Relaxed);
-                if response.receipt.is_none() {
+                if response.receipt.is_none() && self.shared.may_spool {
+                    self.shared.spooled.fetch_add(1, Ordering::Relaxed);
+                } else if response.receipt.is_none() {
                     self.shared.strange(format!("{}: {} without a receipt", path(source), response.status));
                 }
             } else {
                 self.shared.strange(format!("{}: {} {}", path(source), response.status, response.text()));
+            }
+            if link.unsure || response.receipt.is_none() {
+                self.shared.oracle.out_of_order(&acts);
             }
             next = next.max(Instant::now().checked_sub(DEBT).unwrap_or(next));
             next += self.pace * u32::try_from(acts.len()).unwrap_or(u32::MAX);
@@ -151,14 +167,26 @@ struct Link {
     shared: Arc<Shared>,
     server: Whereabouts,
     open: Option<(std::net::SocketAddr, Connection)>,
+    /// Which of several servers; it stays there while that one answers.
+    at: usize,
+    /// What was delivered last may be done once more later.
+    unsure: bool,
 }
 
 impl Link {
+    fn new(shared: Arc<Shared>, server: Whereabouts, at: usize) -> Link {
+        Link { shared, server, open: None, at, unsure: false }
+    }
+
     /// Sends the same bytes until they are answered with anything but 503. `None` when the run is over.
     async fn deliver(&mut self, path: &str, body: &[u8], before: impl Fn()) -> Option<Response> {
         let mut tries = 0u64;
+        self.unsure = false;
         loop {
-            let address = self.server.wait_for(Option::is_some).await.ok()?.clone()?;
+            let address = {
+                let all = self.server.wait_for(|all| !all.is_empty()).await.ok()?;
+                all[self.at % all.len()].clone()
+            };
             if tries > 0 {
                 self.shared.retried.fetch_add(1, Ordering::Relaxed);
             }
@@ -175,13 +203,18 @@ impl Link {
                 Ok(response) if response.status == 503 => {
                     self.shared.refused.fetch_add(1, Ordering::Relaxed);
                     self.open = Some((address.at, connection));
+                    self.at += 1;
                     sleep(Duration::from_secs(response.retry_after.unwrap_or(1).min(2))).await;
                 }
                 Ok(response) => {
                     self.open = Some((address.at, connection));
                     return Some(response);
                 }
-                Err(error) => self.failed(&error, &address).await,
+                Err(error) => {
+                    self.unsure |= self.shared.late.load(Ordering::Relaxed);
+                    self.at += 1;
+                    self.failed(&error, &address).await;
+                }
             }
         }
     }
@@ -192,7 +225,9 @@ impl Link {
                 self.shared.hit_in_flight.fetch_add(1, Ordering::Relaxed);
             }
             (_, Some(_)) => {}
-            (RequestError::Unanswered { source, .. }, None) if source.kind() == std::io::ErrorKind::TimedOut => {
+            (RequestError::Unanswered { source, .. }, None)
+                if source.kind() == std::io::ErrorKind::TimedOut && !self.unsure =>
+            {
                 self.shared.strange(format!("no answer from a living server in {PATIENCE:?}"));
             }
             // An idle connection that the server closed.
@@ -203,14 +238,15 @@ impl Link {
 
 /// An operator who now and then acknowledges an incident or comments on it.
 pub(crate) async fn operate(shared: Arc<Shared>, server: Whereabouts, mut rng: Rng) {
-    let mut link = Link { shared: shared.clone(), server: server.clone(), open: None };
+    let mut link = Link::new(shared.clone(), server.clone(), 1);
     let mut server = server;
     for number in 0u64.. {
         sleep(Duration::from_millis(100 + rng.below(500))).await;
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
-        let Ok(Some(address)) = server.wait_for(Option::is_some).await.map(|address| address.clone()) else { return };
+        let Ok(all) = server.wait_for(|all| !all.is_empty()).await.map(|all| all.clone()) else { return };
+        let address = &all[rng.index(all.len())];
         let list = Connection::new(address.at, PATIENCE).get("/api/v1/incidents?state=open&limit=20").await;
         let incidents: Value = match list.map(|response| serde_json::from_slice(&response.body)) {
             Ok(Ok(incidents)) => incidents,

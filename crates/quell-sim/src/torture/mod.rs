@@ -4,11 +4,13 @@
 //! purpose: disk and network faults (tests of their own), and any process that this run did not start.
 
 mod check;
+mod cluster;
 mod driver;
 mod oracle;
 mod payload;
 mod report;
 pub mod server;
+mod services;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -26,10 +28,11 @@ use crate::estate::sample_estate;
 use crate::http::Connection;
 use crate::rng::Rng;
 use check::{Findings, SeenAlert, SeenIncident};
+pub use cluster::ClusterOptions;
 use driver::{Address, Sender, Shared};
 use oracle::Oracle;
 use payload::Payloads;
-pub use report::{Report, Shape};
+pub use report::{ClusterReport, Report, Shape};
 use server::{Server, caught_up, metric, metric_sum};
 
 /// What a run is to do.
@@ -49,13 +52,16 @@ pub struct Options {
     pub rate: u64,
     /// Acknowledged alerts without which the run proves nothing.
     pub least_acknowledged: u64,
+    /// Several nodes instead of one process with everything in one directory.
+    pub cluster: Option<ClusterOptions>,
 }
 
 impl Options {
     /// 50 cycles with seed 7, 8 senders, 1,500 alerts/s.
     #[must_use]
     pub fn new(quell: PathBuf) -> Self {
-        Options { quell, cycles: 50, seed: 7, data_dir: None, senders: 8, rate: 1_500, least_acknowledged: 1_000 }
+        let (cycles, seed, senders, rate, least_acknowledged) = (50, 7, 8, 1_500, 1_000);
+        Options { quell, cycles, seed, data_dir: None, senders, rate, least_acknowledged, cluster: None }
     }
 }
 
@@ -79,7 +85,10 @@ pub async fn run(options: Options) -> Result<Report> {
         .clone()
         .unwrap_or_else(|| std::env::temp_dir().join(format!("quell-torture-{}-{}", std::process::id(), options.seed)));
     std::fs::create_dir_all(folder.join("data")).context("create the run's folder")?;
-    let result = Run::new(&options, &folder)?.carry_out().await;
+    let result = match &options.cluster {
+        None => Run::new(&options, &folder, false)?.carry_out().await,
+        Some(asked) => cluster::carry_out(Run::new(&options, &folder, true)?, asked).await,
+    };
     let result = result.with_context(|| format!("seed {}; everything is kept in {}", options.seed, folder.display()));
     if own && result.as_ref().is_ok_and(Report::passed) {
         std::fs::remove_dir_all(&folder).context("remove the run's folder")?;
@@ -92,14 +101,14 @@ struct Run<'a> {
     folder: &'a Path,
     topology: Topology,
     shared: Arc<Shared>,
-    whereabouts: watch::Sender<Option<Address>>,
+    whereabouts: watch::Sender<Vec<Address>>,
     rng: Rng,
     report: Report,
     findings: Findings,
 }
 
 impl<'a> Run<'a> {
-    fn new(options: &'a Options, folder: &'a Path) -> Result<Self> {
+    fn new(options: &'a Options, folder: &'a Path, may_spool: bool) -> Result<Self> {
         let topology = sample_estate();
         let hosts = topology.cis().iter().filter(|ci| ci.kind == "host");
         let instances = hosts.filter_map(|ci| ci.aliases.last().cloned()).collect();
@@ -110,8 +119,8 @@ impl<'a> Run<'a> {
             options,
             folder,
             topology,
-            shared: Arc::new(Shared::new(payloads, oracle)),
-            whereabouts: watch::Sender::new(None),
+            shared: Arc::new(Shared::new(payloads, oracle, may_spool)),
+            whereabouts: watch::Sender::default(),
             rng: Rng::new(options.seed),
             report,
             findings: Findings::default(),
@@ -128,10 +137,10 @@ impl<'a> Run<'a> {
         let mut senders = self.senders();
         for cycle in 0..self.options.cycles {
             let life = Address { at: address, killed: Arc::new(OnceLock::new()) };
-            self.whereabouts.send_replace(Some(life.clone()));
+            self.whereabouts.send_replace(vec![life.clone()]);
             self.load_until_kill(&life).await;
             server.kill().await?;
-            self.whereabouts.send_replace(None);
+            self.whereabouts.send_replace(Vec::new());
             self.report.kills += 1;
             (server, address) = self.recover().await?;
             // What is lost stays lost: comparing everything after every kill would only take longer each time.
@@ -140,7 +149,7 @@ impl<'a> Run<'a> {
             }
         }
         self.shared.stop.store(true, Ordering::Relaxed);
-        self.whereabouts.send_replace(Some(Address { at: address, killed: Arc::new(OnceLock::new()) }));
+        self.whereabouts.send_replace(vec![Address { at: address, killed: Arc::new(OnceLock::new()) }]);
         while let Some(ended) =
             timeout(PATIENCE, senders.join_next()).await.context("senders did not come to an end")?
         {
@@ -164,7 +173,8 @@ impl<'a> Run<'a> {
         let pace = Duration::from_secs_f64(self.options.senders as f64 / self.options.rate.max(1) as f64);
         for number in 0..self.options.senders {
             let (shared, server, rng) = (self.shared.clone(), self.whereabouts.subscribe(), self.rng.fork(number));
-            senders.spawn(Sender { shared, server, rng, pace, live: [vec![], vec![], vec![]] }.run());
+            let first = usize::try_from(number).unwrap_or(0);
+            senders.spawn(Sender { shared, server, rng, first, pace, live: [vec![], vec![], vec![]] }.run());
         }
         let rng = self.rng.fork(u64::MAX);
         senders.spawn(driver::operate(self.shared.clone(), self.whereabouts.subscribe(), rng));
@@ -278,6 +288,9 @@ impl<'a> Run<'a> {
         report.hit_in_flight = shared.hit_in_flight.into_inner();
         report.retried = shared.retried.into_inner();
         report.refused = shared.refused.into_inner();
+        if let Some(cluster) = &mut report.cluster {
+            cluster.spooled = shared.spooled.into_inner();
+        }
         report.lost = findings.lost;
         report.duplicate_incidents = findings.duplicate_incidents;
         report.findings = findings.texts;

@@ -27,7 +27,7 @@ pub(crate) struct Entry {
     pub(crate) resolved: bool,
     /// When it was last acknowledged as firing by this run.
     pub(crate) last_fire: Option<Instant>,
-    /// It was silent so long that it may have expired and begun anew.
+    /// It was silent so long that it may have expired and begun anew, or what was said of it may be out of order.
     pub(crate) gap: bool,
 }
 
@@ -127,6 +127,16 @@ impl Oracle {
             }
         }
         self.keep(lines);
+    }
+
+    /// What was acknowledged may come onto the log after what is sent later, so that only its being there is owed.
+    pub(crate) fn out_of_order(&self, acts: &[(u64, Act)]) {
+        let mut owed = self.owed();
+        for &(id, _) in acts {
+            if let Some(entry) = slot(&mut owed, id) {
+                entry.gap = true;
+            }
+        }
     }
 
     /// A comment was acknowledged.

@@ -17,6 +17,8 @@ use crate::http::Connection;
 
 /// Longer than any start may take; a start that takes longer fails the run.
 const START: Duration = Duration::from_secs(60);
+/// Longer than it may take to end when asked.
+const LEAVE: Duration = Duration::from_secs(30);
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -34,12 +36,21 @@ impl Server {
     /// # Errors
     /// When the program cannot be started.
     pub fn start(quell: &Path, data_dir: &Path, log: &Path) -> Result<Server> {
+        Server::start_with(quell, data_dir, log, &[])
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with(quell: &Path, data_dir: &Path, log: &Path, more: &[&str]) -> Result<Server> {
         let messages = OpenOptions::new().create(true).append(true).open(log).context("open the server's log file")?;
         let mut child = Command::new(quell)
             .arg("serve")
             .arg("--data-dir")
             .arg(data_dir)
             .args(["--listen", "127.0.0.1:0"])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(messages)
@@ -85,6 +96,16 @@ impl Server {
         Ok((address, started.elapsed()))
     }
 
+    /// Asks it to end with SIGTERM, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not end in half a minute, or says that it failed.
+    pub async fn leave(mut self) -> Result<()> {
+        signal(self.pid().context("it has ended by itself")?, "TERM").await?;
+        let status = timeout(LEAVE, self.child.wait()).await.context("it was asked to end, and goes on")??;
+        if status.success() { Ok(()) } else { bail!("it was asked to end, and ended with {status}") }
+    }
+
     /// SIGKILL, and waits until the process is gone.
     ///
     /// # Errors
@@ -97,6 +118,13 @@ impl Server {
         self.child.wait().await?;
         Ok(())
     }
+}
+
+/// Sends a signal, named without SIG, to a process that this run started.
+pub(crate) async fn signal(pid: u32, name: &str) -> Result<()> {
+    // The shell has it built in; a bare machine has no program of that name.
+    let status = Command::new("sh").args(["-c", "kill -s \"$1\" \"$0\"", &pid.to_string(), name]).status().await?;
+    if status.success() { Ok(()) } else { bail!("kill -s {name} {pid} failed") }
 }
 
 /// One sample of a metric without labels, from a Prometheus text.

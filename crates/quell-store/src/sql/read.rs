@@ -320,6 +320,14 @@ pub(super) async fn changes_since<S: Session>(
         .await
 }
 
+/// See [`crate::Store::newest_change`].
+pub(super) async fn newest_change<S: Session>(session: &mut S, shard: Shard) -> Result<u64, StoreError> {
+    const NEWEST: &str = "newest change";
+    let sql = within("SELECT changes FROM shards", shard, "");
+    let found = session.collect(NEWEST, sql, |row| Cells::new(NEWEST, "shard", row).unsigned());
+    Ok(found.await?.pop().unwrap_or(0))
+}
+
 /// See [`crate::Store::outcomes`].
 pub(super) async fn outcomes<S: Session>(
     session: &mut S,

@@ -146,6 +146,10 @@ impl<B: Backend> Store for B {
         read!(self, "changes", read::changes_since(shard, number, limit))
     }
 
+    fn newest_change(&self, shard: Shard) -> Answer<'_, u64> {
+        read!(self, "newest change", read::newest_change(shard))
+    }
+
     fn due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>> {
         read!(self, "due", outbox::due(sink, now, limit))
     }
