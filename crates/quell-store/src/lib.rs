@@ -19,5 +19,5 @@ pub use contract::{
 };
 pub use forecasts::{ForecastStore, MODELS, Which};
 pub use postgres::PostgresStore;
-pub use problems::{ProblemDetail, ProblemQuery, ProblemStore, RecognisedQuery};
+pub use problems::{ProblemDelivery, ProblemDetail, ProblemQuery, ProblemStore, RecognisedQuery};
 pub use sqlite::SqliteStore;

@@ -48,6 +48,17 @@ pub struct ProblemDetail {
     pub told: u64,
 }
 
+/// An entry of a problem's timeline that one sink has not taken yet.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ProblemDelivery {
+    /// Its identity at the sink: the same at every attempt.
+    pub id: String,
+    /// What to tell.
+    pub entry: ProblemEntry,
+    /// Attempts made so far.
+    pub attempts: u32,
+}
+
 /// What a store tells of problems.
 pub trait ProblemStore: Send + Sync + 'static {
     /// A part of the list of problems.
@@ -75,4 +86,8 @@ pub trait ProblemStore: Send + Sync + 'static {
 
     /// When the first incident that is remembered here was opened.
     fn recognised_since(&self, shard: Shard) -> Answer<'_, Option<Timestamp>>;
+
+    /// What a sink is to be told of problems, as [`crate::Store::due`] gives it of incidents; it is delivered and failed
+    /// by its id in the same way.
+    fn problems_due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<ProblemDelivery>>;
 }

@@ -3,10 +3,12 @@
 //! Deliberately absent: decisions (`quell-engine`), formats, SQL, routes. This crate only puts the rooms together.
 
 pub mod artefacts;
+mod aside;
 pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod compare;
+mod dead_letters;
 mod demo;
 mod desk;
 #[cfg(test)]
@@ -35,10 +37,12 @@ mod logs;
 mod problem_tests;
 mod problems;
 mod prover;
+mod raw;
 mod recover;
 pub mod replay;
 pub mod serve;
 mod settings;
 pub mod shell;
 mod stores;
+mod streams;
 pub mod traffic;

@@ -15,11 +15,16 @@ use quell_domain::{Input, Position};
 use quell_formats::config::Config;
 use quell_log::embedded::{self, EmbeddedLog, OutageBody};
 use quell_log::kafka::{self, KafkaLog};
-use quell_log::{Append, Clock, Follow, LogState, Read};
+use quell_log::{Append, Clock, DeadLetters, FileLetters, Follow, LogState, Read};
 use tokio::sync::watch;
+
+use crate::streams;
 
 /// How long Kafka may take to acknowledge a record before it goes to the spool.
 const ACK: Duration = Duration::from_secs(2);
+
+/// The folder of dead letters in the data directory.
+pub(crate) const DEAD_LETTERS: &str = "dead-letters";
 
 /// An open log, in its parts.
 pub(crate) struct Log {
@@ -32,6 +37,8 @@ pub(crate) struct Log {
     pub(crate) place: String,
     /// How long an append may take before a sender is told to come again.
     pub(crate) patience: Option<Duration>,
+    /// Where what cannot be decided goes.
+    pub(crate) dead: Arc<dyn DeadLetters>,
     /// This node's place among those of a shared log.
     pub(crate) duty: Option<kafka::Duty>,
     spooled: Option<kafka::Appender<Input>>,
@@ -55,10 +62,12 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageB
             waiting_records: intake.waiting_records,
             waiting_bytes: intake.waiting_bytes,
             ack: ACK,
+            security: streams::security(config)?,
             ..kafka::Options::at(address.parse()?)
         };
         let place = format!("the log on {}", options.address);
         let spool = config.data_dir.join("spool");
+        let dead = Arc::new(KafkaLog::dead_letters(&options));
         let duty = stand_by(&spool, &options, &clock, outage).await?;
         let opened = KafkaLog::open(&spool, options, clock, outage).await?;
         let kafka::Opened { appender, main, commands, reader, last } = opened;
@@ -71,6 +80,7 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageB
             last,
             place,
             patience: Some(2 * ACK + Duration::from_secs(1)),
+            dead,
             duty: Some(duty),
         });
     }
@@ -90,6 +100,7 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageB
         last,
         place: format!("the log in {}", config.data_dir.display()),
         patience: None,
+        dead: Arc::new(FileLetters::new(&config.data_dir.join(DEAD_LETTERS))),
         duty: None,
     })
 }

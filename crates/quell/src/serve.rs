@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::artefacts::Shelf;
+use crate::aside::{Aside, Rescue};
 use crate::clock::SystemClock;
 use crate::desk::Desk;
 use crate::forecaster::Forecaster;
@@ -31,7 +32,7 @@ use crate::learner::Learner;
 use crate::live::Published;
 use crate::logs::{self, Log, LogGauges};
 use crate::prover::Prover;
-use crate::{keeper, recover, settings, shell, stores};
+use crate::{keeper, recover, settings, shell, stores, streams};
 
 /// What to serve, as the command line says it.
 #[derive(Clone, Debug, Default)]
@@ -138,7 +139,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
     let log_gauges = LogGauges::new(&log)?;
-    let Log { appender, main, commands, reader, last, place, patience, duty, .. } = log;
+    let Log { appender, main, commands, reader, last, place, patience, dead, duty, .. } = log;
     let store = stores::open(&config.data_dir, config.store.as_ref()).await?;
     let published = Arc::new(Published::new(appender.state()));
     let registry = Registry::new();
@@ -150,6 +151,8 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
 
     let shard = Shard::FIRST;
     let shipped = Arc::new(compiled.settings);
+    let aside = Arc::new(Aside::new(dead, Arc::clone(&clock), &registry)?);
+    let rescue = Rescue { aside: Arc::clone(&aside), reader: Arc::clone(&reader), settings: Arc::clone(&shipped) };
     let (engine, restored) = recover::restore(&*store, shard, Arc::clone(&shipped)).await?;
     let positions = restored.positions;
     if positions.applied > last[0] || positions.commands > last[1] {
@@ -164,6 +167,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
         );
     }
     let shelf = Arc::new(Shelf::default());
+    let told: Vec<String> = config.told_topics.iter().map(|told| told.name.clone()).collect();
     let mut desk = Desk {
         shard,
         epoch: restored.epoch,
@@ -172,7 +176,9 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
         shelf: Arc::clone(&shelf),
         published: Arc::clone(&published),
         gauges,
-        sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
+        sinks: sinks.iter().map(|sink| sink.name.clone()).chain(told.clone()).collect(),
+        problem_sinks: told,
+        rescue: Some(rescue),
         commands: positions.commands,
         pending: quell_engine::Effects::default(),
         activated: Vec::new(),
@@ -191,6 +197,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     for sink in sinks {
         tokio::spawn(tell(sink, Arc::clone(&policy), Arc::clone(&store), published.wake.subscribe(), stopping.clone()));
     }
+    streams::start(&config, &door, &aside, &registry, &stopping).await?;
     let house = keeper::run(Arc::clone(&door), Arc::clone(&store), Arc::clone(&clock), shard, config.clone());
     let watch = keeper::watch(Arc::clone(&store), Arc::clone(&published), shard);
     let prover = Prover::new(&door, Arc::clone(&clock));

@@ -65,7 +65,7 @@ pub(crate) async fn run(
                     break;
                 }
                 for record in given {
-                    command(&mut desk, record);
+                    command(&mut desk, record).await;
                 }
             }
             taken = main.recv_many(CHUNK) => {
@@ -77,7 +77,7 @@ pub(crate) async fn run(
                     apply(&mut desk, record).await;
                     if desk.weight() >= ROWS {
                         desk.commit(false).await?;
-                        overtake(&mut desk, &mut *commands);
+                        overtake(&mut desk, &mut *commands).await;
                     }
                 }
             }
@@ -113,7 +113,7 @@ async fn finish(
     mut commands: Box<dyn Follow<Input>>,
 ) -> anyhow::Result<()> {
     door.appender.close().await;
-    overtake(&mut desk, &mut *commands);
+    overtake(&mut desk, &mut *commands).await;
     while let Some(record) = main.try_recv() {
         apply(&mut desk, record).await;
         if desk.weight() >= ROWS {
@@ -124,25 +124,26 @@ async fn finish(
 }
 
 /// Commands that came while records were decided.
-fn overtake(desk: &mut Desk, commands: &mut dyn Follow<Input>) {
+async fn overtake(desk: &mut Desk, commands: &mut dyn Follow<Input>) {
     while let Some(record) = commands.try_recv() {
-        command(desk, record);
+        command(desk, record).await;
     }
 }
 
 async fn apply(desk: &mut Desk, record: Record<Input>) {
     let moment = moment(&record);
-    match decoded(record) {
+    match desk.input(record).await {
         Some(input) => desk.apply(moment, &input).await,
         // Counted as time that passed: the record's place must not be taken for unread.
         None => desk.apply(moment, &Input::Tick).await,
     }
 }
 
-fn command(desk: &mut Desk, record: Record<Input>) {
+async fn command(desk: &mut Desk, record: Record<Input>) {
     let moment = moment(&record);
-    if let Some(input) = decoded(record) {
-        desk.command(moment, &input);
+    match desk.input(record).await {
+        Some(input) => desk.command(moment, &input),
+        None => desk.commands = desk.commands.max(moment.position),
     }
 }
 
@@ -150,8 +151,12 @@ pub(crate) fn moment<T>(record: &Record<T>) -> Moment {
     Moment { position: record.stamp.position, received_at: record.stamp.received_at }
 }
 
-/// The input of a record: as handed over, or decoded again. `None`, said aloud, when that cannot be done.
+/// The input of a record: as handed over, or decoded again. `None`, said aloud, when that cannot be done; only for
+/// records that were decided before.
 pub(crate) fn decoded(record: Record<Input>) -> Option<Input> {
+    if record.damage.is_some() {
+        return None;
+    }
     if let Some(input) = record.carry {
         return Some(input);
     }
