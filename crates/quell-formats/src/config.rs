@@ -263,10 +263,6 @@ fn read(top: &Node<'_>, config: &mut Config) {
             topics.extend(streams::raw_topic(&node, topics));
         }
     }
-    if log.is_none() && kafka.brokers.is_none() && !(topics.is_empty() && told_topics.is_empty()) {
-        let allowed = "topics and sinks with a `topic` only where `log` is on Kafka or `kafka.brokers` names some";
-        top.wrong_at("topics", "topics", allowed);
-    }
     section(&mut fields, "egress", |section| {
         let list = section.get("allow").map(|node| node.list()).unwrap_or_default();
         *egress = list.iter().filter_map(destination).collect();

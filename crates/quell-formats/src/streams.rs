@@ -235,16 +235,6 @@ mod tests {
     }
 
     #[test]
-    fn brokers_must_be_named_somewhere() {
-        check(
-            "topics: [{topic: a, format: pagerduty}]",
-            Err("quell.yaml: topics: found topics; allowed: topics and sinks with a `topic` only where `log` is on \
-                 Kafka or `kafka.brokers` names some"),
-        );
-        check("log: 'kafka://a:1'\ntopics: [{topic: a, format: pagerduty}]", Ok(()));
-    }
-
-    #[test]
     fn how_brokers_are_reached() {
         check("kafka: {security_protocol: ssl, ca_file: ca.pem}", Ok(()));
         let text = "kafka: {security_protocol: sasl_ssl, sasl_mechanism: scram-sha-512, username: q, password_env: P}";

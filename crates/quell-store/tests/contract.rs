@@ -209,36 +209,6 @@ async fn an_alert_of_no_incident_is_let_go_of_and_then_forgotten(store: &dyn Sto
     assert_eq!(listed.items, [unplaced(3)]);
 }
 
-async fn problems_are_told_in_order_to_those_that_want_it(store: &dyn Store) {
-    let (mut writer, _) = Writer::take_over(store).await;
-    let entry = |problem: u64, code: &'static str| quell_domain::ProblemEntry {
-        problem: quell_domain::ProblemId { shard: 0, number: problem },
-        at: at(3),
-        actor: "ana".into(),
-        reason: quell_domain::Reason::new(code, "{actor} said so").text("actor", "ana"),
-    };
-    let told = |entries: Vec<quell_domain::ProblemEntry>| Effects {
-        notices: vec![notice(1, 0)],
-        problems: quell_engine::ProblemEffects { timeline: entries, ..Default::default() },
-        ..Effects::default()
-    };
-    writer.commit(told(vec![entry(1, "drafted"), entry(2, "drafted"), entry(1, "accepted")])).await;
-    writer.commit(told(vec![entry(1, "closed")])).await;
-    let due = store.problems_due("one", at(9), 9).await.expect("read");
-    assert_eq!(due.iter().map(|one| one.entry.clone()).collect::<Vec<_>>(), [entry(1, "drafted"), entry(2, "drafted")]);
-    assert_eq!(store.due("one", at(9), 9).await.expect("read").len(), 1, "incidents are told apart from problems");
-    assert!(store.problems_due("two", at(9), 9).await.expect("read").is_empty(), "who did not ask is not told");
-    let mut codes = Vec::new();
-    loop {
-        let due = store.problems_due("one", at(9), 1).await.expect("read");
-        let Some(delivery) = due.first() else { break };
-        codes.push((delivery.entry.problem.number, delivery.entry.reason.code.to_string()));
-        store.delivered(&delivery.id, at(9)).await.expect("noted");
-    }
-    let wanted = [(1, "drafted"), (2, "drafted"), (1, "accepted"), (1, "closed")];
-    assert_eq!(codes, wanted.map(|(number, code)| (number, code.to_owned())));
-}
-
 async fn deliveries_wait_for_earlier_ones(store: &dyn Store) {
     let (mut writer, _) = Writer::take_over(store).await;
     let notices = vec![notice(1, 0), notice(2, 0), notice(1, 1)];

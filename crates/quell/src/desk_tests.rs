@@ -313,7 +313,7 @@ impl quell_log::Read<Input> for Kept {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_record_whose_commit_never_succeeds_is_put_aside_and_the_rest_is_decided() {
     use quell_log::{DeadLetters as _, FileLetters, Record, Stamp, Stream};
     let mut desk = desk("poison", Failure::Poison, 0).await;

@@ -61,7 +61,8 @@ fn brokers(config: &Config) -> anyhow::Result<String> {
     if let Some(brokers) = &config.kafka.brokers {
         return Ok(brokers.clone());
     }
-    let log = config.log.as_deref().context("no brokers: name some in `kafka.brokers`")?;
+    let log =
+        config.log.as_deref().context("topics: no brokers are named; allowed: `kafka.brokers`, or a log on Kafka")?;
     Ok(log.parse::<Address>()?.brokers)
 }
 
