@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use quell_log::kafka::{Publisher, RawMessage, RawOptions, RawTopic, Security};
+use quell_log::kafka::{Mechanism, Publisher, RawMessage, RawOptions, RawTopic, Sasl, Security};
 use serde_json::{Value, json};
 use support::broker::Brokers;
 use support::process::{Process, alerts, fresh_folder, numbers, serve, until};
@@ -186,5 +186,37 @@ async fn what_is_no_record_is_put_aside_listed_and_put_back() -> anyhow::Result<
     until("it is decided", PATIENCE, async || has(&[1, 2, 3]).await).await?;
     let listed = run(&["dead-letters", "list", "--log", &log]).await?;
     ensure!(listed.contains("put back") && listed.contains("1 dead letters"), "{listed}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_ask_for_a_password_are_given_it() -> anyhow::Result<()> {
+    let folder = fresh_folder("streams-sasl")?;
+    let brokers = Brokers::guarded("kafka-streams-guarded", "sesame-17");
+    let sasl = Sasl { mechanism: Mechanism::Plain, username: "quell".into(), password: "sesame-17".into() };
+    let security = Security { tls: None, sasl: Some(sasl) };
+    let topic = Publisher::new(brokers.bootstrap.clone(), security, "raw".into(), 1 << 20);
+    topic.publish(b"k", &[], alerts([1]).as_bytes()).await?;
+    let stranger = Publisher::new(brokers.bootstrap.clone(), Security::default(), "raw".into(), 1 << 20);
+    ensure!(stranger.publish(b"k", &[], alerts([2]).as_bytes()).await.is_err(), "it lets in whoever says nothing");
+    let (file, password) = (folder.join("quell.yaml"), folder.join("password"));
+    std::fs::write(&password, "sesame-17\n")?;
+    let config = json!({
+        "kafka": {
+            "security_protocol": "sasl_plaintext", "sasl_mechanism": "plain", "username": "quell",
+            "password_file": password,
+        },
+        "log": brokers.address("guarded").to_string(),
+        "topics": [{"topic": "raw", "format": "alertmanager"}],
+    });
+    std::fs::write(&file, config.to_string())?;
+    let mut command = serve(&[], &folder.join("data"));
+    command.arg("--config").arg(&file);
+    let quell = Process::start(command, &folder.join("quell.log")).await?;
+    quell.post("/api/v2/alerts", alerts([3])).await?.error_for_status()?;
+    let both = async || Ok(numbers(&quell.list("/api/v1/alerts?state=all").await?) == [1, 3]);
+    until("both are there", PATIENCE, both).await?;
+    let said = std::fs::read_to_string(folder.join("quell.log"))?;
+    ensure!(!said.contains("sesame"), "the password is in the log of the process");
     Ok(())
 }

@@ -224,12 +224,11 @@ impl Reading {
                     // A reader that went away changes nothing.
                     self.end.send(message).ok();
                 }
-                Some(Err(error)) => {
-                    // The library tries again by itself, or has passed over what it could not read.
-                    if !std::mem::replace(&mut troubled, true) {
-                        tracing::warn!(topic = self.topic, %error, "the topic cannot be read; trying again");
-                    }
+                // The library tries again by itself, or has passed over what it could not read.
+                Some(Err(error)) if !std::mem::replace(&mut troubled, true) => {
+                    tracing::warn!(topic = self.topic, %error, "the topic cannot be read; trying again");
                 }
+                Some(Err(_)) => {}
             }
         }
     }
