@@ -43,6 +43,7 @@ impl Rival {
             checkpoint: engine.checkpoint(),
             effects,
             activations: &[],
+            problem_sinks: &[],
             flush,
         };
         let begun = Instant::now();

@@ -42,7 +42,9 @@ use quell_domain::{Shard, Timestamp};
 use quell_store::Store;
 
 pub use metrics::Metrics;
+pub use problems::head as problem_shape;
 pub use server::serve;
+pub use shape::head as incident_shape;
 
 use ports::{Intake, Live};
 

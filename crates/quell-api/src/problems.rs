@@ -158,7 +158,8 @@ fn cost(Cost { incidents, open_micros, alerts }: Cost) -> Value {
 }
 
 /// A problem without what belongs to it.
-pub(crate) fn head(row: &Row) -> Value {
+#[must_use]
+pub fn head(row: &Row) -> Value {
     let Row {
         id,
         state,

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::receipts::{ItemFate, Receipt};
 
 /// An incident without its alerts and timeline.
-pub(crate) fn head(incident: &Incident) -> Value {
+#[must_use]
+pub fn head(incident: &Incident) -> Value {
     let mut shown = json!(views::incident_json(incident, &[], &[]));
     if let Some(fields) = shown.as_object_mut() {
         fields.remove("alerts");

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::database::{self, Database};
 use crate::mistake::{Mistake, Mistakes};
+use crate::streams::{self, Kafka, RawTopic, ToldTopic};
 use crate::tree::{self, Node, Object};
 
 /// Everything that can be configured.
@@ -25,6 +26,10 @@ pub struct Config {
     pub log: Option<String>,
     /// What this node does.
     pub roles: Roles,
+    /// How Kafka's brokers are reached.
+    pub kafka: Kafka,
+    /// Topics that other systems fill.
+    pub topics: Vec<RawTopic>,
     /// Rules to be used instead of the shipped ones.
     pub rules_dir: Option<PathBuf>,
     /// Pipelines to be used instead of the shipped ones.
@@ -35,6 +40,8 @@ pub struct Config {
     pub intake: Intake,
     /// Who is told.
     pub sinks: Vec<Sink>,
+    /// Who is told by a topic.
+    pub told_topics: Vec<ToldTopic>,
     /// Where quell may connect to.
     pub egress: Vec<Destination>,
     /// How long ended alerts and resolved incidents are kept.
@@ -172,6 +179,8 @@ impl Default for Config {
             store: None,
             log: None,
             roles: Roles::ALL,
+            kafka: Kafka::default(),
+            topics: Vec::new(),
             rules_dir: None,
             pipelines_dir: None,
             retention: Retention { age: 7 * DAY, bytes: 10 << 30 },
@@ -184,6 +193,7 @@ impl Default for Config {
                 spool_bytes: 1 << 30,
             },
             sinks: Vec::new(),
+            told_topics: Vec::new(),
             egress: Vec::new(),
             history_age: 90 * DAY,
             learning: Learning { enabled: true, every: Duration::from_secs(30) },
@@ -230,11 +240,14 @@ fn read(top: &Node<'_>, config: &mut Config) {
         store,
         log,
         roles,
+        kafka,
+        topics,
         rules_dir,
         pipelines_dir,
         retention,
         intake,
         sinks,
+        told_topics,
         egress,
         history_age,
         learning,
@@ -301,7 +314,13 @@ fn read(top: &Node<'_>, config: &mut Config) {
     });
     if let Some(node) = fields.get("sinks") {
         for node in node.list() {
-            sinks.extend(sink(&node, sinks));
+            sink(&node, sinks, told_topics);
+        }
+    }
+    set(kafka, fields.get("kafka").as_ref().and_then(streams::kafka));
+    if let Some(node) = fields.get("topics") {
+        for node in node.list() {
+            topics.extend(streams::raw_topic(&node, topics));
         }
     }
     section(&mut fields, "egress", |section| {
@@ -325,17 +344,25 @@ fn section(fields: &mut Object<'_>, name: &'static str, read: impl FnOnce(&mut O
     }
 }
 
-fn sink(node: &Node<'_>, others: &[Sink]) -> Option<Sink> {
+/// Reads a sink, which is a webhook or a topic.
+fn sink(node: &Node<'_>, sinks: &mut Vec<Sink>, told: &mut Vec<ToldTopic>) {
     let mut fields = node.object();
     let plain = |name: &str| {
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        (1..=64).contains(&name.len()) && name.bytes().all(fits) && others.iter().all(|sink| sink.name != name)
+        (1..=64).contains(&name.len())
+            && name.bytes().all(fits)
+            && sinks.iter().all(|sink| sink.name != name)
+            && told.iter().all(|sink| sink.name != name)
     };
     let name = checked(
         fields.need("name", "a name"),
         plain,
         "a name no other sink has: 1 to 64 lower-case letters, digits, - and _",
     );
+    if fields.has("topic") {
+        told.extend(streams::told_topic(fields, name));
+        return;
+    }
     let url = checked(fields.need("url", "where to post"), is_url, "a URL, as https://host/path, without credentials");
     let file = fields.get("secret_file").and_then(|node| node.text().map(|path| Secret::File(path.into())));
     let env = fields.get("secret_env").and_then(|node| node.text().map(|name| Secret::Env(name.to_owned())));
@@ -347,7 +374,9 @@ fn sink(node: &Node<'_>, others: &[Sink]) -> Option<Sink> {
         }
     };
     fields.end();
-    Some(Sink { name: name?, url: url?, secret: secret? })
+    if let (Some(name), Some(url), Some(secret)) = (name, url, secret) {
+        sinks.push(Sink { name, url, secret });
+    }
 }
 
 fn checked(node: Option<Node<'_>>, good: impl Fn(&str) -> bool, allowed: &str) -> Option<String> {

@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), deny(clippy::iter_over_hash_type))]
 
 pub mod alertmanager;
+pub mod cloud_event;
 pub mod config;
 pub mod database;
 pub mod forecast;
@@ -19,6 +20,7 @@ mod problem_record;
 pub mod record;
 pub mod replay;
 pub mod settings;
+pub mod streams;
 pub mod tests_in_files;
 pub mod topology;
 mod user_rules;

@@ -120,6 +120,34 @@ pub struct Record<T> {
     pub origin: Option<Origin>,
     /// See [`Draft::context`]. Kafka keeps it; the embedded log hands it over in memory only, and a spool drops it.
     pub context: Bytes,
+    /// It cannot be read, and others than quell can have put it there; its place is passed like a tick's.
+    pub damage: Option<Box<Damage>>,
+}
+
+/// What is kept of a record that cannot be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Damage {
+    /// What is wrong with it.
+    pub why: &'static str,
+    /// Its headers, as they were.
+    pub headers: Vec<(String, Bytes)>,
+    /// Its bytes.
+    pub body: Bytes,
+}
+
+impl<T> Record<T> {
+    /// A record that cannot be read, in its place.
+    #[must_use]
+    pub fn damaged(stamp: Stamp, damage: Box<Damage>) -> Self {
+        let (body, context) = (Bytes::new(), Bytes::new());
+        Record { stamp, kind: RecordKind::Tick, body, carry: None, origin: None, context, damage: Some(damage) }
+    }
+
+    /// Bytes that it holds.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.body.len() + self.damage.as_ref().map_or(0, |damage| damage.body.len())
+    }
 }
 
 /// Why nothing was appended. In every case nothing was acknowledged; nothing of the draft will be read, but for
@@ -162,8 +190,8 @@ pub enum ReadError {
         position: Position,
         /// What is wrong with it.
         why: &'static str,
-        /// Whether others than quell can have put it there: then it is passed over, and no reason to stop.
-        shared: bool,
+        /// All of it where others than quell can have put it there: then it is passed over, and no reason to stop.
+        shared: Option<Box<Damage>>,
     },
     /// The log cannot be read now.
     #[error("read the log: it cannot be read")]

@@ -4,12 +4,14 @@
 //! (`quell-formats`), what follows from them (`quell-engine`), and clocks (one is handed in).
 
 pub mod contract;
+pub mod dead;
 pub mod embedded;
 pub mod kafka;
 mod room;
 
 pub use contract::{
-    Append, AppendError, Appended, CONTEXT_BYTES, Clock, Draft, Follow, LogState, Read, ReadError, Record, Retention,
-    Stamp, Stream,
+    Append, AppendError, Appended, CONTEXT_BYTES, Clock, Damage, Draft, Follow, LogState, Read, ReadError, Record,
+    Retention, Stamp, Stream,
 };
+pub use dead::{DeadLetter, DeadLetterError, DeadLetters, FileLetters};
 pub use embedded::{Appender, EmbeddedLog, OpenError, Opened, Options, OutageBody, Reader, Tail};

@@ -7,8 +7,10 @@
 
 pub mod egress;
 pub mod signature;
+pub mod stream;
 pub mod worker;
 
 pub use egress::{EgressClient, EgressError, EgressPolicy};
 pub use signature::Secret;
+pub use stream::{Announcer, Shapes, Untaken};
 pub use worker::{Attempt, Attempted, Clock, Observer, Sink, run};

@@ -23,7 +23,7 @@ const CONCURRENCY: usize = 4;
 /// Deliveries asked of the store at a time.
 const BATCH: u32 = 64;
 /// Looks for retries that have become due this often.
-const POLL: Duration = Duration::from_secs(1);
+pub(crate) const POLL: Duration = Duration::from_secs(1);
 /// The longest a retry waits.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Tries before a notice is dead: at [`LONGEST`] apart at most, a bit more than a day.
@@ -197,7 +197,7 @@ fn body(delivery: &Delivery) -> Vec<u8> {
     notice::encode(&delivery.id, &delivery.notice)
 }
 
-async fn wait(wake: &mut watch::Receiver<()>) {
+pub(crate) async fn wait(wake: &mut watch::Receiver<()>) {
     let woken = async {
         if wake.changed().await.is_err() {
             // Nobody will wake this worker any more; it still looks for retries.

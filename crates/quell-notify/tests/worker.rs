@@ -68,6 +68,9 @@ fn none<'a, T: Send + 'a>() -> Answer<'a, T> {
 }
 
 impl quell_store::ProblemStore for Outbox {
+    fn problems_due<'a>(&'a self, _: &'a str, _: Timestamp, _: u32) -> Answer<'a, Vec<quell_store::ProblemDelivery>> {
+        none()
+    }
     fn problems(&self, _: Shard, _: quell_store::ProblemQuery) -> Answer<'_, Page<Problem, ProblemId>> {
         none()
     }

@@ -37,6 +37,8 @@ pub struct Commit<'a> {
     pub effects: &'a Effects,
     /// Artefacts that came into force since the last commit.
     pub activations: &'a [Version],
+    /// Those of the sinks that are told of problems, too.
+    pub problem_sinks: &'a [String],
     /// Repeats folded since the last flush, when this commit flushes; then `folded` becomes `applied`.
     pub flush: Option<Flush<'a>>,
 }
@@ -253,7 +255,8 @@ pub trait Store: crate::problems::ProblemStore + crate::forecasts::ForecastStore
     /// Takes the shard over: raises its epoch and reads what its engine needs.
     fn take_over(&self, shard: Shard) -> Answer<'_, Restored>;
 
-    /// Remembers, all or nothing. Notices become one delivery for each of `sinks` in the same transaction.
+    /// Remembers, all or nothing. Notices become one delivery for each of `sinks` in the same transaction, and entries of
+    /// problems' timelines one for each of [`Commit::problem_sinks`].
     fn commit<'a>(&'a self, commit: Commit<'a>, sinks: &'a [String]) -> Answer<'a, Committed>;
 
     /// Keeps an artefact by its digest; keeping it again changes nothing.
@@ -315,8 +318,8 @@ pub trait Store: crate::problems::ProblemStore + crate::forecasts::ForecastStore
     /// The number of the last change; 0 before the first. It may be greater than that of any incident.
     fn newest_change(&self, shard: Shard) -> Answer<'_, u64>;
 
-    /// Deliveries of a sink that are due at `now`, the oldest first, at most `limit`. An incident's later notices are
-    /// not due before its earlier ones are delivered or dead.
+    /// Deliveries of a sink that are due at `now`, but for those of problems, the oldest first, at most `limit`. An
+    /// incident's later notices are not due before its earlier ones are delivered or dead.
     fn due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>>;
 
     /// The sink took it.

@@ -20,6 +20,6 @@ pub use contract::{
 };
 pub use forecasts::{ForecastStore, MODELS, Which};
 pub use postgres::PostgresStore;
-pub use problems::{INVOLVED, Involved, ProblemDetail, ProblemQuery, ProblemStore, RecognisedQuery};
+pub use problems::{INVOLVED, Involved, ProblemDelivery, ProblemDetail, ProblemQuery, ProblemStore, RecognisedQuery};
 pub use sqlite::SqliteStore;
 pub use transfer::{TransferError, transfer};

@@ -64,6 +64,17 @@ pub struct Involved {
     pub since: Timestamp,
 }
 
+/// An entry of a problem's timeline that one sink has not taken yet.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ProblemDelivery {
+    /// Its identity at the sink: the same at every attempt.
+    pub id: String,
+    /// What to tell.
+    pub entry: ProblemEntry,
+    /// Attempts made so far.
+    pub attempts: u32,
+}
+
 /// What a store tells of problems.
 pub trait ProblemStore: Send + Sync + 'static {
     /// A part of the list of problems.
@@ -94,4 +105,8 @@ pub trait ProblemStore: Send + Sync + 'static {
 
     /// Times in which nothing could be received that ended after that instant, by when they began.
     fn outages(&self, shard: Shard, after: Timestamp) -> Answer<'_, Vec<Outage>>;
+
+    /// What a sink is to be told of problems, as [`crate::Store::due`] gives it of incidents; it is delivered and failed
+    /// by its id in the same way.
+    fn problems_due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<ProblemDelivery>>;
 }

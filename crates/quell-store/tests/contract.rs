@@ -474,6 +474,7 @@ contract!(
         what_is_let_go_of_is_history,
         an_alert_of_no_incident_is_let_go_of_and_then_forgotten,
         deliveries_wait_for_earlier_ones,
+        problems_are_told_in_order_to_those_that_want_it,
         changes_can_be_caught_up_with,
         lists_come_in_pages,
         receipts_find_their_episodes,

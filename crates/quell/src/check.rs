@@ -14,7 +14,7 @@ use quell_formats::tests_in_files::{
 };
 
 use crate::replay::Replay;
-use crate::settings;
+use crate::{settings, streams};
 
 /// What was checked.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -33,6 +33,7 @@ pub struct Checked {
 /// All mistakes of form at once.
 pub fn run(config: Option<&Path>, rules: Option<PathBuf>, pipelines: Option<PathBuf>) -> anyhow::Result<Checked> {
     let config = settings::config(config)?;
+    streams::check(&config)?;
     let rules = rules.or(config.rules_dir);
     let pipelines = pipelines.or(config.pipelines_dir);
     let files = settings::files(rules.as_deref(), pipelines.as_deref())?;

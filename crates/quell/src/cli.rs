@@ -17,8 +17,8 @@ use crate::import_incidents::ImportIncidents;
 use crate::telemetry::Telemetry;
 use crate::traffic::Traffic;
 use crate::{
-    backup, check, compare, demo, explain, hygiene, impact, import, import_incidents, migrate, problems, replay, serve,
-    settings, stores,
+    backup, check, compare, dead_letters, demo, explain, hygiene, impact, import, import_incidents, migrate, problems,
+    replay, serve, settings, stores,
 };
 
 /// Turns alert storms into the few incidents that matter.
@@ -100,14 +100,18 @@ enum Command {
         #[arg(long)]
         topology: Option<PathBuf>,
         /// The alerts file: one JSON object a line.
-        #[arg(long, required_unless_present = "data_dir", conflicts_with = "data_dir")]
+        #[arg(long, required_unless_present_any = ["data_dir", "log"], conflicts_with_all = ["data_dir", "log"])]
         alerts: Option<PathBuf>,
         /// The data directory of an installation: its log is played, read only, without operators' commands.
         #[arg(long)]
         data_dir: Option<PathBuf>,
         /// The PostgreSQL database that the installation's store lies in: postgres://USER@HOST:PORT/DATABASE.
-        #[arg(long, value_name = "ADDRESS", requires = "data_dir")]
+        #[arg(long, value_name = "ADDRESS")]
         store: Option<String>,
+        /// The Kafka that the installation's log lies on: kafka://HOST:PORT[,HOST:PORT][/PREFIX]. Needs --store or
+        /// --data-dir for the artefacts that the log activates.
+        #[arg(long, value_name = "ADDRESS")]
+        log: Option<String>,
         /// Where to write the incidents, one JSON object a line.
         #[arg(long, required_unless_present = "compare", conflicts_with = "compare")]
         output: Option<PathBuf>,
@@ -183,11 +187,67 @@ enum Command {
         #[arg(long)]
         data_dir: PathBuf,
     },
+    /// What could not be decided and was put aside: list it, or put it back.
+    DeadLetters {
+        #[command(subcommand)]
+        command: LettersCommand,
+    },
     /// Foresee which trouble comes back.
     Forecast {
         #[command(subcommand)]
         command: ForecastCommand,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum LettersCommand {
+    /// List them, the last one first.
+    List {
+        #[command(flatten)]
+        place: LettersPlace,
+        /// Letters at most.
+        #[arg(long, default_value_t = 20)]
+        list: usize,
+    },
+    /// Post one to a running quell, so that it goes through the log again.
+    Replay {
+        /// Its id, as the list shows it.
+        id: String,
+        #[command(flatten)]
+        place: LettersPlace,
+        /// The running quell: http://127.0.0.1:9099.
+        #[arg(long)]
+        url: String,
+        /// What its bytes are, where that is not known or was wrong: alertmanager, alertmanager-webhook, pagerduty,
+        /// pagerduty-change.
+        #[arg(long, value_parser = format)]
+        format: Option<quell_domain::Source>,
+    },
+}
+
+/// Where dead letters lie.
+#[derive(Debug, clap::Args)]
+struct LettersPlace {
+    /// The config file.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The data directory, instead of the config's.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// The Kafka that the log lies on, instead of the config's.
+    #[arg(long, value_name = "ADDRESS")]
+    log: Option<String>,
+}
+
+impl From<LettersPlace> for dead_letters::Place {
+    fn from(LettersPlace { config, data_dir, log }: LettersPlace) -> Self {
+        dead_letters::Place { config, data_dir, log }
+    }
+}
+
+fn format(name: &str) -> Result<quell_domain::Source, String> {
+    let names: Vec<&str> = quell_domain::Source::ALL.iter().map(|source| source.as_str()).collect();
+    quell_domain::Source::from_name(name).ok_or_else(|| format!("allowed: {}", names.join(", ")))
 }
 
 #[derive(Debug, Subcommand)]
@@ -280,10 +340,19 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             })?;
             print!("{told}");
         }
-        Command::Replay { topology, alerts, data_dir, store, output, compare, truth, json, config } => {
+        Command::Replay { topology, alerts, data_dir, store, log, output, compare, truth, json, config } => {
             let estate = topology.as_deref().map(replay::read_topology).transpose()?;
-            let recorded = Recorded { estate, alerts, data_dir, database: stores::database(store, None)? };
+            let recorded = Recorded { estate, alerts, data_dir, log, database: stores::database(store, None)? };
             runtime()?.block_on(play(recorded, config, output, compare, &truth, json))?;
+        }
+        Command::DeadLetters { command } => {
+            let told = match command {
+                LettersCommand::List { place, list } => runtime()?.block_on(dead_letters::list(place.into(), list))?,
+                LettersCommand::Replay { id, place, url, format } => {
+                    runtime()?.block_on(dead_letters::replay(place.into(), &id, &url, format))?
+                }
+            };
+            print!("{told}");
         }
         Command::Hygiene { url, list } => print!("{}", runtime()?.block_on(hygiene::run(&url, list))?),
         Command::Problems { url, list } => print!("{}", runtime()?.block_on(problems::run(&url, list))?),
@@ -314,24 +383,32 @@ struct Recorded {
     estate: Option<quell_domain::Topology>,
     alerts: Option<PathBuf>,
     data_dir: Option<PathBuf>,
+    log: Option<String>,
     database: Option<Database>,
 }
 
 async fn play(
-    Recorded { estate, alerts, data_dir, database }: Recorded,
+    Recorded { estate, alerts, data_dir, log, database }: Recorded,
     config: Option<PathBuf>,
     output: Option<PathBuf>,
     other: Option<PathBuf>,
     truth: &str,
     json: bool,
 ) -> anyhow::Result<()> {
-    let traffic = match (alerts, data_dir) {
-        (Some(alerts), _) => Traffic::File { alerts, topology: estate.unwrap_or_default() },
-        (None, Some(directory)) => Traffic::of_directory(&directory, database.as_ref(), estate).await?,
-        (None, None) => anyhow::bail!("nothing to play: name --alerts or --data-dir"),
-    };
     let named = config.is_some();
     let config = settings::config(config.as_deref())?;
+    let traffic = match (alerts, log, data_dir) {
+        (Some(alerts), _, _) => Traffic::File { alerts, topology: estate.unwrap_or_default() },
+        (None, Some(_), None) if database.is_none() => {
+            anyhow::bail!("the log alone is not enough: name its store by --store or --data-dir")
+        }
+        (None, Some(log), directory) => {
+            let directory = directory.unwrap_or_default();
+            Traffic::of_kafka(&log, &config, &directory, database.as_ref(), estate).await?
+        }
+        (None, None, Some(directory)) => Traffic::of_directory(&directory, database.as_ref(), estate).await?,
+        (None, None, None) => anyhow::bail!("nothing to play: name --alerts, --data-dir or --log"),
+    };
     let files = settings::files(config.rules_dir.as_deref(), config.pipelines_dir.as_deref())?;
     let mut rules = Arc::new(settings::compile(&files)?.settings);
     // An installation is compared with what it has in force, unless a config says otherwise.

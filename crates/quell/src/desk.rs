@@ -13,6 +13,7 @@ use quell_engine::{Artefact, Disposed, Effects, Engine, Fold};
 use quell_store::{Commit, Flush, Store, StoreError, Version};
 
 use crate::artefacts::Shelf;
+use crate::aside::{Rescue, TRIES, is_its_own_fault};
 use crate::clock::SystemClock;
 use crate::gauges::Gauges;
 use crate::journey::Journeys;
@@ -36,6 +37,10 @@ pub(crate) struct Desk {
     pub(crate) published: Arc<Published>,
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) sinks: Vec<String>,
+    /// Those of them that are told of problems, too.
+    pub(crate) problem_sinks: Vec<String>,
+    /// Without it a record that cannot be decided is only said, and one that cannot be committed ends the process.
+    pub(crate) rescue: Option<Rescue>,
     /// The last command that was applied.
     pub(crate) commands: Position,
     pub(crate) pending: Effects,
@@ -101,11 +106,30 @@ impl Desk {
         self.pending.alerts.len() + self.pending.timeline.len() + self.pending.parked.len() + self.pending.changes.len()
     }
 
-    /// Commits what is pending, if anything is, then tells of it. Waits as long as the store is away.
+    /// Commits what is pending, if anything is, then tells of it. Waits as long as the store is away; what cannot be
+    /// committed for its own sake is put aside.
     ///
     /// # Errors
     /// When the shard was lost or the disk has failed: the process must not go on.
     pub(crate) async fn commit(&mut self, flush: bool) -> anyhow::Result<()> {
+        for attempt in 1.. {
+            match self.try_commit(flush).await {
+                Ok(()) => break,
+                Err(error) if self.rescue.is_some() && is_its_own_fault(&error) => {
+                    tracing::warn!(error = %crate::serve::chain(&error), attempt, "the store refused a commit");
+                    match self.rescue.clone() {
+                        Some(rescue) if attempt >= TRIES => return self.isolate(&rescue, flush).await,
+                        _ => tokio::time::sleep(RETRY.0).await,
+                    }
+                }
+                Err(error) => return Err(error).context("what was decided cannot be remembered"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The same, once.
+    pub(crate) async fn try_commit(&mut self, flush: bool) -> Result<(), StoreError> {
         if flush {
             self.folds.extend(self.engine.take_folds());
         }
@@ -125,6 +149,7 @@ impl Desk {
                 checkpoint: self.engine.checkpoint(),
                 effects: &self.pending,
                 activations: &self.activated,
+                problem_sinks: &self.problem_sinks,
                 flush: flush.then_some(Flush { folds: &self.folds }),
             };
             let started = std::time::Instant::now();
@@ -139,7 +164,7 @@ impl Desk {
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY.1);
                 }
-                Err(error) => return Err(error).context("what was decided cannot be remembered"),
+                Err(error) => return Err(error),
             }
         };
         span.span().end();
@@ -178,7 +203,7 @@ impl Desk {
             self.published.decided(verdicts, self.commands);
         }
         self.published.publish(changes);
-        if !effects.notices.is_empty() {
+        if !effects.notices.is_empty() || !effects.problems.timeline.is_empty() {
             self.published.wake.send_replace(());
         }
     }

@@ -37,6 +37,8 @@ pub(crate) enum Failure {
     Unread,
     /// Commits succeed, and reading an artefact fails.
     Silent,
+    /// A commit with an alert named Poison never succeeds.
+    Poison,
 }
 
 /// A store whose first calls fail.
@@ -59,6 +61,15 @@ macro_rules! pass_on {
 }
 
 impl quell_store::ProblemStore for Flaky {
+    fn problems_due<'a>(
+        &'a self,
+        sink: &'a str,
+        now: Timestamp,
+        limit: u32,
+    ) -> Answer<'a, Vec<quell_store::ProblemDelivery>> {
+        self.inner.problems_due(sink, now, limit)
+    }
+
     pass_on! {
         problems(shard: Shard, query: quell_store::ProblemQuery) -> Page<quell_domain::Problem, quell_domain::ProblemId>;
         problem(shard: Shard, id: quell_domain::ProblemId) -> Option<quell_store::ProblemDetail>;
@@ -106,6 +117,10 @@ impl quell_store::ForecastStore for Flaky {
     }
 }
 
+fn is_poison(change: &quell_engine::AlertChange) -> bool {
+    matches!(change, quell_engine::AlertChange::Put(alert) if alert.name() == "Poison")
+}
+
 impl Store for Flaky {
     fn commit<'a>(&'a self, commit: Commit<'a>, sinks: &'a [String]) -> Answer<'a, Committed> {
         match self.failure {
@@ -114,7 +129,13 @@ impl Store for Flaky {
                 let epoch = commit.epoch;
                 Box::pin(async move { Err(StoreError::Fenced { operation: "commit", epoch }) })
             }
-            Failure::Full | Failure::Fenced | Failure::Unread | Failure::Silent => self.inner.commit(commit, sinks),
+            Failure::Poison if commit.effects.alerts.iter().any(is_poison) => Box::pin(async {
+                let (what, why) = ("a row written".to_owned(), "a constraint".to_owned());
+                Err(StoreError::Damaged { operation: "commit", what, why })
+            }),
+            Failure::Full | Failure::Fenced | Failure::Unread | Failure::Silent | Failure::Poison => {
+                self.inner.commit(commit, sinks)
+            }
         }
     }
 
@@ -190,6 +211,8 @@ async fn desk(name: &str, failure: Failure, failures: u32) -> Desk {
         published: Arc::new(Published::new(log)),
         gauges: Arc::new(Gauges::new(&Registry::new()).expect("a new registry has no metrics")),
         sinks: vec!["pager".to_owned()],
+        problem_sinks: Vec::new(),
+        rescue: None,
         commands: Position::START,
         pending: quell_engine::Effects::default(),
         activated: Vec::new(),
@@ -286,4 +309,69 @@ async fn whoever_waits_for_a_command_is_answered_after_it_is_remembered() {
     assert_eq!(desk.published.verdict(Position(1), Duration::from_secs(1)).await, Some(Verdict::Done));
     let detail = desk.store.incident(Shard::FIRST, incident, 10).await.expect("readable").expect("there");
     assert_eq!(detail.incident.acknowledged_by.as_deref(), Some("ana"));
+}
+
+/// A log that is only read.
+struct Kept(Vec<quell_log::Record<Input>>);
+
+impl quell_log::Read<Input> for Kept {
+    fn read(
+        &self,
+        stream: quell_log::Stream,
+        from: Position,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<quell_log::Record<Input>>, quell_log::ReadError>> {
+        let wanted = self.0.iter().filter(|record| record.stamp.stream == stream && record.stamp.position >= from);
+        let wanted: Vec<_> = wanted.take(limit).cloned().collect();
+        Box::pin(std::future::ready(Ok(wanted)))
+    }
+}
+
+#[tokio::test]
+async fn a_record_whose_commit_never_succeeds_is_put_aside_and_the_rest_is_decided() {
+    use quell_log::{DeadLetters as _, FileLetters, Record, Stamp, Stream};
+    let mut desk = desk("poison", Failure::Poison, 0).await;
+    let body = |name: &str| format!(r#"[{{"labels":{{"alertname":"{name}","instance":"db-1"}}}}]"#);
+    let record = |at: u64, name: &str| Record {
+        stamp: Stamp {
+            stream: Stream::Main,
+            position: Position(at),
+            received_at: Timestamp::from_seconds(1_800_000_000),
+        },
+        kind: quell_domain::RecordKind::Alerts(quell_domain::Source::AlertmanagerApi),
+        body: body(name).into(),
+        carry: None,
+        origin: None,
+        context: bytes::Bytes::new(),
+        damage: None,
+    };
+    let log = vec![record(1, "First"), record(2, "Poison"), record(3, "First"), record(4, "Last")];
+    let folder = std::env::temp_dir().join(format!("quell-letters-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    let letters = FileLetters::new(&folder);
+    let registry = Registry::new();
+    let clock = Arc::new(crate::clock::SystemClock);
+    let aside = crate::aside::Aside::new(Arc::new(letters.clone()), clock, &registry).expect("no metrics yet");
+    let settings = settings::compile(&settings::shipped()).expect("the shipped files hold together").settings;
+    desk.rescue = Some(crate::aside::Rescue {
+        aside: Arc::new(aside),
+        reader: Arc::new(Kept(log.clone())),
+        settings: Arc::new(settings),
+    });
+    for record in log {
+        let moment = crate::shell::moment(&record);
+        let input = desk.input(record).await.expect("it can be decoded");
+        desk.apply(moment, &input).await;
+    }
+    desk.commit(true).await.expect("without the poison the store works");
+    let query = AlertQuery { limit: 10, ..AlertQuery::default() };
+    let alerts = desk.store.alerts(Shard::FIRST, query).await.expect("readable").items;
+    let found: Vec<_> = alerts.iter().map(|alert| (alert.name(), alert.count)).collect();
+    assert_eq!(found, [("Last", 1), ("First", 2)]);
+    let (positions, _) = desk.store.position(Shard::FIRST).await.expect("readable");
+    assert_eq!((positions.applied, positions.folded), (Position(4), Position(4)), "nothing stands still");
+    let aside = letters.list(9).await.expect("readable");
+    let found: Vec<_> = aside.iter().map(|one| (&*one.id, &*one.code, &one.body[..])).collect();
+    assert_eq!(found, [("main-2", "uncommittable", body("Poison").as_bytes())]);
+    std::fs::remove_dir_all(&folder).expect("removable");
 }

@@ -166,6 +166,17 @@ impl Running {
         Ok(told["digest"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// What it answers to a POST: the receipt, if it gives one.
+    pub(crate) async fn post(&self, path: &str, bytes: Vec<u8>) -> anyhow::Result<String> {
+        let address = format!("{}{path}", self.base);
+        let request = self.client.post(&address).header("content-type", "application/json").body(bytes);
+        let answer = request.send().await.with_context(|| format!("writing to {address}"))?;
+        let status = answer.status();
+        let receipt = answer.headers().get("x-quell-receipt").and_then(|value| value.to_str().ok().map(str::to_owned));
+        Self::body(answer).await?;
+        Ok(receipt.map_or_else(|| status.to_string(), |receipt| format!("receipt {receipt}")))
+    }
+
     async fn body(answer: reqwest::Response) -> anyhow::Result<Vec<u8>> {
         let status = answer.status();
         let body = answer.bytes().await?;

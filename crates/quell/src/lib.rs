@@ -3,11 +3,13 @@
 //! Deliberately absent: decisions (`quell-engine`), formats, SQL, routes. This crate only puts the rooms together.
 
 pub mod artefacts;
+mod aside;
 mod backup;
 pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod compare;
+mod dead_letters;
 mod deliveries;
 mod demo;
 mod desk;
@@ -41,12 +43,14 @@ mod migrate;
 mod problem_tests;
 mod problems;
 mod prover;
+mod raw;
 mod recover;
 pub mod replay;
 pub mod serve;
 mod settings;
 pub mod shell;
 mod stores;
+mod streams;
 mod tails;
 mod telemetry;
 pub mod traffic;

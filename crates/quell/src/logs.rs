@@ -14,9 +14,10 @@ use quell_domain::Input;
 use quell_formats::config::Config;
 use quell_log::embedded::{self, EmbeddedLog, OutageBody};
 use quell_log::kafka::{self, KafkaLog};
-use quell_log::{Append, Clock, LogState, Read};
+use quell_log::{Append, Clock, DeadLetters, FileLetters, LogState, Read};
 use tokio::sync::watch;
 
+use crate::streams;
 use crate::tails::Tails;
 
 /// How long Kafka may take to acknowledge a record before it goes to the spool.
@@ -24,6 +25,8 @@ const ACK: Duration = Duration::from_secs(2);
 
 /// Between two tries to ask a group that does not answer.
 const AGAIN: Duration = Duration::from_secs(1);
+/// The folder of dead letters in the data directory.
+pub(crate) const DEAD_LETTERS: &str = "dead-letters";
 
 /// An open log, in its parts.
 pub(crate) struct Log {
@@ -34,6 +37,8 @@ pub(crate) struct Log {
     pub(crate) place: String,
     /// How long an append may take before a sender is told to come again.
     pub(crate) patience: Option<Duration>,
+    /// Where what cannot be decided goes.
+    pub(crate) dead: Arc<dyn DeadLetters>,
     /// This node's place among those of the log.
     pub(crate) seat: Seat,
     spooled: Option<kafka::Appender<Input>>,
@@ -56,6 +61,7 @@ pub(crate) fn options(config: &Config) -> anyhow::Result<kafka::Options> {
         waiting_records: intake.waiting_records,
         waiting_bytes: intake.waiting_bytes,
         ack: ACK,
+        security: streams::security(config)?,
         ..kafka::Options::at(address.parse()?)
     })
 }
@@ -67,6 +73,7 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageB
         let options = options(config)?;
         let place = format!("the log on {}", options.address);
         let spool = config.data_dir.join("spool");
+        let dead = Arc::new(KafkaLog::dead_letters(&options));
         let seat = if config.roles.engine { Seat::ask(options.clone()).await? } else { Seat::Never };
         let opened = KafkaLog::open(&spool, options, clock, outage).await?;
         let kafka::Opened { appender, main, commands, reader, last } = opened;
@@ -77,6 +84,7 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageB
             tails: Tails::new(Box::new(main), Box::new(commands), last),
             place,
             patience: Some(2 * ACK + Duration::from_secs(1)),
+            dead,
             seat,
         });
     }
@@ -94,6 +102,7 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageB
         tails: Tails::new(Box::new(main), Box::new(commands), last),
         place: format!("the log in {}", config.data_dir.display()),
         patience: None,
+        dead: Arc::new(FileLetters::new(&config.data_dir.join(DEAD_LETTERS))),
         seat: Seat::Alone,
     })
 }

@@ -89,6 +89,8 @@ impl Rig {
             published: Arc::clone(&published),
             gauges: Arc::new(Gauges::new(&Registry::new()).expect("a new registry has no metrics")),
             sinks: Vec::new(),
+            problem_sinks: Vec::new(),
+            rescue: None,
             commands: restored.positions.commands,
             pending: quell_engine::Effects::default(),
             activated: Vec::new(),

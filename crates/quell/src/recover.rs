@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use quell_domain::{Activation, ArtefactKind, Input, Position, RecordKind, Shard, Timestamp};
+use quell_domain::{Activation, ArtefactKind, Input, Position, Shard, Timestamp};
 use quell_engine::{Artefact, Engine, Settings};
 use quell_log::{Read, ReadError, Record, Stamp, Stream};
 use quell_store::{Restored, Store};
@@ -53,6 +53,44 @@ pub(crate) async fn catch_up(
              what the log keeps, as after a backup was restored that was made before `retention`. Restore a later one"
         );
     }
+    let refolded = refold(desk, reader, applied).await?;
+    let mut from = desk.commands.next();
+    while from <= last_command {
+        let records = next(reader, Stream::Commands, from, last_command).await?;
+        let Some(last) = records.last().map(|record| record.stamp.position) else { break };
+        for record in records {
+            desk.journeys.begin(&record);
+            let moment = moment(&record);
+            match desk.input(record).await {
+                Some(input) => desk.command(moment, &input),
+                None => desk.commands = desk.commands.max(moment.position),
+            }
+        }
+        desk.commit(false).await?;
+        from = last.next();
+    }
+    let mut from = applied.next();
+    let mut decided = 0_u64;
+    while from <= last_main {
+        let records = next(reader, Stream::Main, from, last_main).await?;
+        let Some(last) = records.last().map(|record| record.stamp.position) else { break };
+        for record in records {
+            desk.journeys.begin(&record);
+            let moment = moment(&record);
+            let input = desk.input(record).await.unwrap_or(Input::Tick);
+            desk.apply(moment, &input).await;
+            decided += 1;
+        }
+        desk.commit(false).await?;
+        from = last.next();
+    }
+    desk.commit(true).await?;
+    tracing::info!(refolded, decided, "read what was received before the start");
+    Ok(())
+}
+
+/// Folds repeats again that no row contains; how many records there were.
+pub(crate) async fn refold(desk: &mut Desk, reader: &dyn Read<Input>, applied: Position) -> anyhow::Result<u64> {
     let mut from = desk.folded.next();
     let mut refolded = 0_u64;
     while from <= applied {
@@ -67,38 +105,7 @@ pub(crate) async fn catch_up(
         }
         from = last.next();
     }
-    let mut from = desk.commands.next();
-    while from <= last_command {
-        let records = next(reader, Stream::Commands, from, last_command).await?;
-        let Some(last) = records.last().map(|record| record.stamp.position) else { break };
-        for record in records {
-            desk.journeys.begin(&record);
-            let moment = moment(&record);
-            if let Some(input) = decoded(record) {
-                desk.command(moment, &input);
-            }
-        }
-        desk.commit(false).await?;
-        from = last.next();
-    }
-    let mut from = applied.next();
-    let mut decided = 0_u64;
-    while from <= last_main {
-        let records = next(reader, Stream::Main, from, last_main).await?;
-        let Some(last) = records.last().map(|record| record.stamp.position) else { break };
-        for record in records {
-            desk.journeys.begin(&record);
-            let moment = moment(&record);
-            let input = decoded(record).unwrap_or(Input::Tick);
-            desk.apply(moment, &input).await;
-            decided += 1;
-        }
-        desk.commit(false).await?;
-        from = last.next();
-    }
-    desk.commit(true).await?;
-    tracing::info!(refolded, decided, "read what was received before the start");
-    Ok(())
+    Ok(refolded)
 }
 
 /// The records that the store needs next and the log has no more: the first and the last of them.
@@ -109,18 +116,16 @@ fn missing(needed: Position, first: Option<Position>, last: Position) -> Option<
 
 /// The next records up to one; those after it come by the tail. On a log that others can write to, a damaged record is
 /// passed over as the tail passes over it: as a tick that moves no clock, so that its place is not taken for unread.
-async fn next(
+pub(crate) async fn next(
     reader: &dyn Read<Input>,
     stream: Stream,
     from: Position,
     through: Position,
 ) -> anyhow::Result<Vec<Record<Input>>> {
     match reader.read(stream, from, CHUNK).await {
-        Err(ReadError::Damaged { position, why, shared: true, .. }) => {
-            tracing::error!(%position, ?stream, why, "a record is damaged and skipped");
+        Err(ReadError::Damaged { position, shared: Some(damage), .. }) => {
             let stamp = Stamp { stream, position, received_at: Timestamp::MIN };
-            let (body, context) = Default::default();
-            Ok(vec![Record { stamp, kind: RecordKind::Tick, body, carry: None, origin: None, context }])
+            Ok(vec![Record::damaged(stamp, damage)])
         }
         read => {
             let mut records = read?;

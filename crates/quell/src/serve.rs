@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 
 use crate::artefacts::Shelf;
+use crate::aside::Aside;
 use crate::clock::SystemClock;
 use crate::deliveries::Deliveries;
 use crate::follow::Follower;
@@ -29,9 +30,10 @@ use crate::journey::Told;
 use crate::learner::Learner;
 use crate::live::Published;
 use crate::logs::{self, Log, LogGauges};
+use crate::streams::Telling;
 use crate::turns::{Rules, TurnCounts, Turns};
 use crate::workers::Workers;
-use crate::{keeper, settings, stores};
+use crate::{keeper, settings, stores, streams};
 
 /// What to serve, as the command line says it.
 #[derive(Clone, Debug, Default)]
@@ -134,7 +136,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
     let log_gauges = LogGauges::new(&log)?;
-    let Log { appender, tails, reader, place, patience, seat, .. } = log;
+    let Log { appender, tails, reader, place, patience, dead, seat, .. } = log;
     let store = stores::open(&config.data_dir, config.store.as_ref()).await?;
     let published = Arc::new(Published::new(appender.state()));
     let registry = Registry::new();
@@ -166,18 +168,25 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     }
     let told = Arc::new(Told::default());
     let observer = Arc::new(Deliveries::new(&registry, &sinks, Arc::clone(&told))?);
+    let aside = Arc::new(Aside::new(dead, Arc::clone(&clock), &registry)?);
+    let (stop, stopping) = watch::channel(false);
+    if config.roles.gateway {
+        streams::take(&config, &door, &aside, &registry, &stopping).await?;
+    }
     let api = api(&door, registry, &config, patience)?;
     let turns = Turns {
         door: Arc::clone(&door),
         clock,
         gauges,
         told,
+        aside,
         counts,
         rules: Rules { settings, digest: compiled.digest, bytes: compiled.canonical },
         workers: Workers {
             sinks,
             policy,
             observer,
+            telling: Telling::new(&config)?,
             learner: Arc::new(Mutex::new(learner)),
             forecaster: Arc::new(Mutex::new(forecaster)),
             config,
@@ -186,7 +195,6 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
         follower,
         place,
     };
-    let (stop, stopping) = watch::channel(false);
     // It goes on until the doors are closed, so that what was accepted is decided.
     let (last_call, closing) = watch::channel(false);
     let mut engine = tokio::spawn(turns.run(seat, closing));

@@ -62,14 +62,18 @@ pub(crate) async fn run(
             biased;
             taken = tails.next(CHUNK) => match taken {
                 Taken::Closed => break,
-                Taken::Commands(given) => given.into_iter().for_each(|record| command(desk, record)),
+                Taken::Commands(given) => {
+                    for record in given {
+                        command(desk, record).await;
+                    }
+                }
                 Taken::Main(records) => {
                     quiet_since = Instant::now();
                     for record in records {
                         apply(desk, record).await;
                         if desk.weight() >= ROWS {
                             desk.commit(false).await?;
-                            overtake(desk, tails);
+                            overtake(desk, tails).await;
                         }
                     }
                 }
@@ -101,7 +105,7 @@ async fn closed(shutdown: &mut watch::Receiver<bool>) {
 /// Decides what was received before the log was closed.
 async fn finish(desk: &mut Desk, door: &Door, tails: &mut Tails) -> anyhow::Result<()> {
     door.appender.close().await;
-    overtake(desk, tails);
+    overtake(desk, tails).await;
     while let Some(record) = tails.try_main() {
         apply(desk, record).await;
         if desk.weight() >= ROWS {
@@ -112,27 +116,28 @@ async fn finish(desk: &mut Desk, door: &Door, tails: &mut Tails) -> anyhow::Resu
 }
 
 /// Commands that came while records were decided.
-fn overtake(desk: &mut Desk, tails: &mut Tails) {
+async fn overtake(desk: &mut Desk, tails: &mut Tails) {
     while let Some(record) = tails.try_command() {
-        command(desk, record);
+        command(desk, record).await;
     }
 }
 
 async fn apply(desk: &mut Desk, record: Record<Input>) {
     desk.journeys.begin(&record);
     let moment = moment(&record);
-    match decoded(record) {
+    match desk.input(record).await {
         Some(input) => desk.apply(moment, &input).await,
         // Counted as time that passed: the record's place must not be taken for unread.
         None => desk.apply(moment, &Input::Tick).await,
     }
 }
 
-fn command(desk: &mut Desk, record: Record<Input>) {
+async fn command(desk: &mut Desk, record: Record<Input>) {
     desk.journeys.begin(&record);
     let moment = moment(&record);
-    if let Some(input) = decoded(record) {
-        desk.command(moment, &input);
+    match desk.input(record).await {
+        Some(input) => desk.command(moment, &input),
+        None => desk.commands = desk.commands.max(moment.position),
     }
 }
 
@@ -140,8 +145,12 @@ pub(crate) fn moment<T>(record: &Record<T>) -> Moment {
     Moment { position: record.stamp.position, received_at: record.stamp.received_at }
 }
 
-/// The input of a record: as handed over, or decoded again. `None`, said aloud, when that cannot be done.
+/// The input of a record: as handed over, or decoded again. `None`, said aloud, when that cannot be done; only for
+/// records that were decided before.
 pub(crate) fn decoded(record: Record<Input>) -> Option<Input> {
+    if record.damage.is_some() {
+        return None;
+    }
     if let Some(input) = record.carry {
         return Some(input);
     }

@@ -10,15 +10,18 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use quell_domain::{Activation, ArtefactKind, Input, Position, Shard, Timestamp, Topology};
 use quell_engine::{Artefact, Settings};
+use quell_formats::config::Config;
 use quell_formats::database::Database;
 use quell_formats::{record, replay as lines, topology};
 use quell_log::Stream;
-use quell_log::embedded::{EmbeddedLog, Reader};
+use quell_log::embedded::EmbeddedLog;
+use quell_log::kafka::{self, KafkaLog};
+use quell_log::{Read, ReadError, Record};
 use quell_store::Store;
 
 use crate::artefacts;
 use crate::replay::Replay;
-use crate::stores;
+use crate::{stores, streams};
 
 /// Records read at once.
 const CHUNK: usize = 256;
@@ -35,7 +38,7 @@ pub enum Traffic {
     /// The log of an installation, with its artefacts.
     Log {
         /// Its records.
-        reader: Reader,
+        reader: Arc<dyn Read<Input>>,
         /// Its store, for the artefacts that the log activates.
         store: Arc<dyn Store>,
         /// In force all the time instead of what the log activates.
@@ -53,7 +56,28 @@ impl Traffic {
         database: Option<&Database>,
         topology: Option<Topology>,
     ) -> anyhow::Result<Self> {
-        let reader = EmbeddedLog::read_only(directory)?;
+        let reader: Arc<dyn Read<Input>> = Arc::new(EmbeddedLog::read_only(directory)?);
+        let store = stores::open_read_only(directory, database).await?;
+        Ok(Traffic::Log { reader, store, topology })
+    }
+
+    /// The traffic of a log on Kafka, whether or not a process decides it; its store lies in a database or a directory.
+    ///
+    /// # Errors
+    /// When Kafka cannot be reached as the config says, or the store cannot be read.
+    pub async fn of_kafka(
+        address: &str,
+        config: &Config,
+        directory: &Path,
+        database: Option<&Database>,
+        topology: Option<Topology>,
+    ) -> anyhow::Result<Self> {
+        let options = kafka::Options {
+            security: streams::security(config)?,
+            body_bytes: config.intake.decoded_bytes,
+            ..kafka::Options::at(address.parse()?)
+        };
+        let reader: Arc<dyn Read<Input>> = Arc::new(KafkaLog::read_only(&options).await?);
         let store = stores::open_read_only(directory, database).await?;
         Ok(Traffic::Log { reader, store, topology })
     }
@@ -83,7 +107,9 @@ impl Traffic {
                 let records = play_file(&mut replay, alerts)?;
                 Ok((replay, records))
             }
-            Traffic::Log { reader, store, topology } => play_log(settings, reader, &**store, topology.as_ref()).await,
+            Traffic::Log { reader, store, topology } => {
+                play_log(settings, &**reader, &**store, topology.as_ref()).await
+            }
         }
     }
 }
@@ -115,11 +141,11 @@ pub fn play_file(replay: &mut Replay, alerts: &Path) -> anyhow::Result<u64> {
 
 async fn play_log(
     settings: Arc<Settings>,
-    reader: &Reader,
+    reader: &dyn Read<Input>,
     store: &dyn Store,
     fixed: Option<&Topology>,
 ) -> anyhow::Result<(Replay, u64)> {
-    let first = reader.read::<Input>(Stream::Main, Position::START.next(), 1).await?;
+    let first = pieces(reader, Position::START.next(), 1).await?;
     // Where the log's beginning is kept no longer, the store still knows what was in force then.
     let start = first.first().map(|record| record.stamp).filter(|start| start.position > Position::START.next());
     let then = match start {
@@ -144,10 +170,13 @@ async fn play_log(
     }
     let (mut from, mut bodies) = (Position::START.next(), 0);
     loop {
-        let records = reader.read::<Input>(Stream::Main, from, CHUNK).await?;
+        let records = pieces(reader, from, CHUNK).await?;
         let Some(last) = records.last().map(|record| record.stamp.position) else { return Ok((replay, bodies)) };
         for entry in records {
             let received_at = entry.stamp.received_at;
+            if entry.damage.is_some() {
+                continue;
+            }
             match record::decode(entry.kind, &entry.body)? {
                 Input::Activate(Activation { kind: ArtefactKind::Rules, .. })
                 | Input::Command(_)
@@ -164,6 +193,18 @@ async fn play_log(
             }
         }
         from = last.next();
+    }
+}
+
+/// The next records. One that others than quell put there, or that is damaged, has its place and nothing in it.
+async fn pieces(reader: &dyn Read<Input>, from: Position, limit: usize) -> anyhow::Result<Vec<Record<Input>>> {
+    match reader.read(Stream::Main, from, limit).await {
+        Err(ReadError::Damaged { position, shared: Some(damage), .. }) => {
+            tracing::warn!(%position, why = damage.why, "a record is damaged and passed over");
+            let stamp = quell_log::Stamp { stream: Stream::Main, position, received_at: Timestamp::MIN };
+            Ok(vec![Record::damaged(stamp, damage)])
+        }
+        read => Ok(read?),
     }
 }
 

@@ -16,6 +16,7 @@ use quell_log::{Clock, Read, ReadError, Stream};
 use quell_store::StoreError;
 use tokio::sync::watch;
 
+use crate::aside::{Aside, Rescue};
 use crate::desk::{self, Desk};
 use crate::follow::Follower;
 use crate::gauges::Gauges;
@@ -62,6 +63,7 @@ pub(crate) struct Turns {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) told: Arc<Told>,
+    pub(crate) aside: Arc<Aside>,
     pub(crate) counts: TurnCounts,
     pub(crate) rules: Rules,
     pub(crate) workers: Workers,
@@ -211,6 +213,12 @@ impl Turns {
             published: Arc::clone(published),
             gauges: Arc::clone(&self.gauges),
             sinks: self.workers.sinks(),
+            problem_sinks: self.workers.problem_sinks(),
+            rescue: Some(Rescue {
+                aside: Arc::clone(&self.aside),
+                reader: Arc::clone(reader),
+                settings: Arc::clone(&self.rules.settings),
+            }),
             commands: positions.commands,
             pending: quell_engine::Effects::default(),
             activated: Vec::new(),

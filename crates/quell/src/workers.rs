@@ -19,12 +19,14 @@ use crate::keeper;
 use crate::learner::Learner;
 use crate::prover::Prover;
 use crate::serve::{chain, until};
+use crate::streams::Telling;
 
 /// What is needed for all of them, turn after turn.
 pub(crate) struct Workers {
     pub(crate) sinks: Vec<Sink>,
     pub(crate) policy: Arc<EgressPolicy>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) telling: Telling,
     /// Held by the one of this turn.
     pub(crate) learner: Arc<Mutex<Learner>>,
     /// Held by the one of this turn.
@@ -53,6 +55,7 @@ impl Workers {
             let (policy, observer) = (Arc::clone(&self.policy), Arc::clone(&self.observer));
             tokio::spawn(tell(sink.clone(), policy, Arc::clone(&door.store), observer, wake, ending.clone()));
         }
+        self.telling.begin(door, &ending);
         let house =
             keeper::run(Arc::clone(door), Arc::clone(&door.store), Arc::clone(clock), door.shard, self.config.clone());
         let Learning { enabled, .. } = self.config.learning;
@@ -69,7 +72,12 @@ impl Workers {
 
     /// The names of those who are told.
     pub(crate) fn sinks(&self) -> Vec<String> {
-        self.sinks.iter().map(|sink| sink.name.clone()).collect()
+        self.sinks.iter().map(|sink| sink.name.clone()).chain(self.telling.names()).collect()
+    }
+
+    /// Those of them who are told of problems, too.
+    pub(crate) fn problem_sinks(&self) -> Vec<String> {
+        self.telling.names().collect()
     }
 }
 

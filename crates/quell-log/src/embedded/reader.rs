@@ -92,7 +92,7 @@ impl<T: Send + 'static> Read<T> for Reader {
 fn follow<T>(last: Option<&Record<T>>, stream: Stream, columns: Columns) -> Result<Record<T>, ReadError> {
     let (key, kind, received_at, sum, packed) = columns;
     let position = position(key);
-    let damaged = |position, why| ReadError::Damaged { stream, position, why, shared: false };
+    let damaged = |position, why| ReadError::Damaged { stream, position, why, shared: None };
     if let Some(expected) = last.map(|record| record.stamp.position.next())
         && expected != position
     {
@@ -105,5 +105,5 @@ fn follow<T>(last: Option<&Record<T>>, stream: Stream, columns: Columns) -> Resu
     let kind = RecordKind::from_code(code).ok_or(damaged(position, "its kind is unknown to this binary"))?;
     let body = lz4_flex::decompress_size_prepended(&packed).map_err(|_| damaged(position, "it does not unpack"))?;
     let stamp = Stamp { stream, position, received_at: Timestamp::from_micros(received_at) };
-    Ok(Record { stamp, kind, body: Bytes::from(body), carry: None, origin: None, context: Bytes::new() })
+    Ok(Record { stamp, kind, body: Bytes::from(body), carry: None, origin: None, context: Bytes::new(), damage: None })
 }

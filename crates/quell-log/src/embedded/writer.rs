@@ -204,7 +204,7 @@ impl<T: Send + 'static> Writer<T> {
     /// First to the reader, then to the appender: whoever is answered can rely on the record's being on its way.
     fn hand_over(&self, waiting: Waiting<T>, stamp: Stamp) {
         let Waiting { stream, kind, packed: _, body, carry, context, ticket, reply } = waiting;
-        let record = Record { stamp, kind, body, carry, origin: None, context };
+        let record = Record { stamp, kind, body, carry, origin: None, context, damage: None };
         // Neither a reader nor an appender that went away changes what is durable.
         self.tails[stream as usize].send(Delivered { record, ticket }).ok();
         if let Some(reply) = reply {

@@ -62,8 +62,8 @@ impl<T: Send + 'static> std::fmt::Debug for Appender<T> {
 
 /// A producer for what is received now.
 pub(super) fn producer(options: &Options) -> Result<Producer, KafkaError> {
-    let Options { address, body_bytes, ack, .. } = options;
-    let config = client::producer(&address.brokers, body_bytes + topics::OVERHEAD, ack.as_millis().max(10));
+    let Options { address, security, body_bytes, ack, .. } = options;
+    let config = client::producer(&address.brokers, security, body_bytes + topics::OVERHEAD, ack.as_millis().max(10));
     Ok(Arc::new(Lingering::new(config.create_with_context(Context)?)))
 }
 

@@ -13,6 +13,8 @@ use rdkafka::message::Message as _;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use tokio::sync::oneshot;
 
+use super::security::Security;
+
 /// The one partition of a topic of this shard: the partition is the shard's, and there is one shard.
 pub(super) const PARTITION: i32 = 0;
 
@@ -52,7 +54,7 @@ impl ProducerContext for Context {
     }
 }
 
-fn base(brokers: &str) -> ClientConfig {
+fn base(brokers: &str, security: &Security) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", brokers)
@@ -63,18 +65,19 @@ fn base(brokers: &str) -> ClientConfig {
         .set("reconnect.backoff.ms", "100")
         .set("reconnect.backoff.max.ms", "2000")
         .set("log.connection.close", "false");
+    security.apply(&mut config);
     config
 }
 
 /// For the work of administrators and for looking around.
-pub(super) fn admin(brokers: &str) -> ClientConfig {
-    base(brokers)
+pub(super) fn admin(brokers: &str, security: &Security) -> ClientConfig {
+    base(brokers, security)
 }
 
 /// For producing: every replica in sync has it before it is acknowledged, and the client's own repeats land once.
 /// `patience` of 0 tries for ever.
-pub(super) fn producer(brokers: &str, max_bytes: usize, patience_ms: u128) -> ClientConfig {
-    let mut config = base(brokers);
+pub(super) fn producer(brokers: &str, security: &Security, max_bytes: usize, patience_ms: u128) -> ClientConfig {
+    let mut config = base(brokers, security);
     config
         .set("acks", "all")
         .set("enable.idempotence", "true")
@@ -88,9 +91,9 @@ pub(super) fn producer(brokers: &str, max_bytes: usize, patience_ms: u128) -> Cl
 }
 
 /// For reading from a position that we name: no group is joined and no offset is kept at the broker.
-pub(super) fn consumer(brokers: &str, prefix: &str, max_bytes: usize) -> ClientConfig {
+pub(super) fn consumer(brokers: &str, security: &Security, prefix: &str, max_bytes: usize) -> ClientConfig {
     let fetch = max_bytes.max(8 << 20);
-    let mut config = base(brokers);
+    let mut config = base(brokers, security);
     config
         // The library wants a name although none is joined.
         .set("group.id", format!("{prefix}-reader"))

@@ -23,7 +23,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use super::client::{self, Context, PARTITION};
 use super::envelope::{self, Envelope, Mark};
 use super::{Options, topics};
-use crate::contract::{CONTEXT_BYTES, Stamp, Stream};
+use crate::contract::{CONTEXT_BYTES, Damage, Stamp, Stream};
 
 /// Records before the place that are looked at first.
 const WINDOW: i64 = 64;
@@ -73,7 +73,7 @@ pub(super) enum Step {
     /// One that is on the log already.
     Again,
     /// One that cannot be read.
-    Damaged(Stamp, &'static str),
+    Damaged(Stamp, Box<Damage>),
     /// None yet.
     End,
 }
@@ -97,8 +97,8 @@ pub(super) fn offset(position: Position) -> i64 {
 
 impl Cursor {
     pub(super) fn new(options: &Options, stream: Stream) -> KafkaResult<Cursor> {
-        let Options { address, body_bytes, .. } = options;
-        let config = client::consumer(&address.brokers, &address.prefix, body_bytes + topics::OVERHEAD);
+        let Options { address, security, body_bytes, .. } = options;
+        let config = client::consumer(&address.brokers, security, &address.prefix, body_bytes + topics::OVERHEAD);
         Ok(Cursor {
             consumer: config.create_with_context(Context)?,
             topic: topics::name(&address.prefix, stream),
@@ -173,17 +173,16 @@ impl Cursor {
         let (at, read, body, context) = match self.poll(wait)? {
             None => return Ok(Step::End),
             Some(message) => {
-                let body = message.payload().unwrap_or_default();
-                let read = decode(&message);
-                let body = if read.is_ok() { Bytes::copy_from_slice(body) } else { Bytes::new() };
+                let body = Bytes::copy_from_slice(message.payload().unwrap_or_default());
+                let read = decode(&message).map_err(|why| Box::new(damage(&message, why, body.clone())));
                 (message.offset(), read, body, context(&message))
             }
         };
         let envelope = match read {
             Ok(envelope) => envelope,
-            Err(why) => {
+            Err(damage) => {
                 self.next = at + 1;
-                return Ok(Step::Damaged(self.stamp(at), why));
+                return Ok(Step::Damaged(self.stamp(at), damage));
             }
         };
         let asked = envelope.since.map(|since| self.know_from(offset(since.next()), at));
@@ -354,6 +353,17 @@ fn context(message: &BorrowedMessage<'_>) -> Bytes {
     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
     let found = headers.filter(|header| header.key == envelope::CONTEXT).find_map(|header| header.value);
     found.filter(|value| value.len() <= CONTEXT_BYTES).map(Bytes::copy_from_slice).unwrap_or_default()
+}
+
+/// What is kept of one that cannot be read.
+fn damage(message: &BorrowedMessage<'_>, why: &'static str, body: Bytes) -> Damage {
+    let headers = message.headers().map(|headers| {
+        let copy = |header: rdkafka::message::Header<'_, &[u8]>| {
+            (header.key.to_owned(), Bytes::copy_from_slice(header.value.unwrap_or_default()))
+        };
+        headers.iter().map(copy).collect()
+    });
+    Damage { why, headers: headers.unwrap_or_default(), body }
 }
 
 /// Whether trying again cannot help.

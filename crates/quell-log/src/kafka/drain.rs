@@ -147,10 +147,10 @@ impl<T: Send + 'static> Drain<T> {
 
     /// Sends some records in order and waits until all have landed.
     async fn put(&mut self, records: &[Record<()>]) -> Result<(), KafkaError> {
-        let Options { address, body_bytes, .. } = &self.options;
+        let Options { address, security, body_bytes, .. } = &self.options;
         if self.producer.is_none() {
             // It never gives up: one that did could let a later record overtake an earlier one.
-            let config = client::producer(&address.brokers, body_bytes + topics::OVERHEAD, 0);
+            let config = client::producer(&address.brokers, security, body_bytes + topics::OVERHEAD, 0);
             let made = client::aside(move || config.create_with_context(Context)).await?;
             self.producer = Some(Lingering::new(made));
         }

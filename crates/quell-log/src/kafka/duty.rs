@@ -47,8 +47,8 @@ pub struct Duty {
 impl Duty {
     /// Joins the group.
     pub(super) fn join(options: &Options) -> KafkaResult<Duty> {
-        let Options { address, .. } = options;
-        let mut config = client::admin(&address.brokers);
+        let Options { address, security, .. } = options;
+        let mut config = client::admin(&address.brokers, security);
         config
             .set("group.id", format!("{}-engine", address.prefix))
             .set("enable.auto.commit", "false")

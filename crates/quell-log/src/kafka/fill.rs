@@ -74,7 +74,8 @@ impl KafkaLog {
         topics::look_after(options).await?;
         let asked = options.clone();
         let reader = client::aside(move || Reader::new(&asked)).await?;
-        let config = client::producer(&options.address.brokers, options.body_bytes + topics::OVERHEAD, 0);
+        let config =
+            client::producer(&options.address.brokers, &options.security, options.body_bytes + topics::OVERHEAD, 0);
         let producer = client::aside(move || config.create_with_context(Context)).await?;
         let mut filling = Filling { options, reader, producer: Lingering::new(producer), topic: String::new() };
         let mut filled = [Filled::default(); 2];
@@ -151,7 +152,7 @@ impl Filling<'_> {
         if first <= Position(1) {
             return Ok(());
         }
-        let config = client::admin(&self.options.address.brokers);
+        let config = client::admin(&self.options.address.brokers, &self.options.security);
         let made = client::aside(move || config.create_with_context::<_, AdminClient<Context>>(Context));
         let admin = Lingering::new(made.await?);
         let mut until = TopicPartitionList::new();
@@ -197,5 +198,5 @@ impl Filling<'_> {
 fn stand_in(stream: Stream, position: Position, received_at: Timestamp) -> Record<()> {
     let stamp = crate::contract::Stamp { stream, position, received_at };
     let (body, context) = Default::default();
-    Record { stamp, kind: RecordKind::Tick, body, carry: None, origin: None, context }
+    Record { stamp, kind: RecordKind::Tick, body, carry: None, origin: None, context, damage: None }
 }

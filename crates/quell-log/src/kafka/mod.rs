@@ -25,8 +25,12 @@ mod drain;
 mod duty;
 mod envelope;
 mod fill;
+mod letters;
 mod own;
+mod publisher;
+mod raw;
 mod reader;
+mod security;
 mod spool;
 mod tail;
 mod topics;
@@ -45,7 +49,11 @@ pub use address::{Address, BadAddress};
 pub use appender::Appender;
 pub use duty::{Duty, Turn};
 pub use fill::{FillError, Filled};
+pub use letters::TopicLetters;
+pub use publisher::{Publisher, Untaken};
+pub use raw::{RawMessage, RawOptions, RawTopic};
 pub use reader::Reader;
+pub use security::{Mechanism, NotBuilt, Sasl, Security, Tls};
 pub use tail::Tail;
 
 use crate::contract::{Clock, LogState, ReadError, Stream};
@@ -73,6 +81,8 @@ const TAIL_BYTES: usize = 64 << 20;
 pub struct Options {
     /// The brokers.
     pub address: Address,
+    /// How they are reached.
+    pub security: Security,
     /// The bytes of the largest body.
     pub body_bytes: usize,
     /// What a new topic keeps: until either is exceeded.
@@ -101,6 +111,7 @@ impl Options {
             embedded::Options::default();
         Options {
             address,
+            security: Security::default(),
             body_bytes: 16 << 20,
             retention_age: Duration::from_secs(7 * 86_400),
             retention_bytes: 10 << 30,
@@ -198,6 +209,21 @@ impl KafkaLog {
         topics::look_after(options).await?;
         let asked = options.clone();
         client::aside(move || Duty::join(&asked)).await.map_err(|source| OpenError::Client { source })
+    }
+
+    /// A reader of the log that changes nothing: no topic is made or checked, no group joined.
+    ///
+    /// # Errors
+    /// [`OpenError::Client`], when the settings are refused.
+    pub async fn read_only(options: &Options) -> Result<Reader, OpenError> {
+        let asked = options.clone();
+        client::aside(move || Reader::new(&asked)).await.map_err(|source| OpenError::Client { source })
+    }
+
+    /// Where dead letters of this log go. Nothing is asked of Kafka before the first one.
+    #[must_use]
+    pub fn dead_letters(options: &Options) -> TopicLetters {
+        TopicLetters::new(options)
     }
 
     /// Opens the log, whose spool lies in `dir`: makes missing topics, checks those that are there, and puts onto Kafka

@@ -80,8 +80,13 @@ fn read<T>(cursor: &mut Cursor, stream: Stream, from: Position, limit: usize) ->
             Ok(Step::Again) => {}
             // Whatever was good is returned, and the next read names the damaged one.
             Ok(Step::Damaged(..)) if !records.is_empty() => break,
-            Ok(Step::Damaged(stamp, why)) => {
-                return Err(ReadError::Damaged { stream, position: stamp.position, why, shared: true });
+            Ok(Step::Damaged(stamp, damage)) => {
+                return Err(ReadError::Damaged {
+                    stream,
+                    position: stamp.position,
+                    why: damage.why,
+                    shared: Some(damage),
+                });
             }
             // The rest up to the end is not for readers, or the broker does not answer.
             Ok(Step::End) if Instant::now() < until => continue,
@@ -99,5 +104,5 @@ fn read<T>(cursor: &mut Cursor, stream: Stream, from: Position, limit: usize) ->
 
 pub(super) fn record<T>(found: Found) -> Record<T> {
     let Found { stamp, envelope, body, context } = found;
-    Record { stamp, kind: envelope.kind, body, carry: None, origin: Some(envelope.origin), context }
+    Record { stamp, kind: envelope.kind, body, carry: None, origin: Some(envelope.origin), context, damage: None }
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use quell_domain::RecordKind;
 use rdkafka::error::KafkaError;
 use tokio::sync::mpsc;
 
@@ -52,19 +51,19 @@ impl Room {
     }
 
     /// Waits for room; false when there was none within a moment.
-    fn wait(&self) -> bool {
+    pub(super) fn wait(&self) -> bool {
         let full = |held: &mut (usize, usize)| held.0 >= self.limits.0 || held.1 >= self.limits.1;
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.free.wait_timeout_while(held, LOOK, full);
         !full(&mut waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 
-    fn take(&self, bytes: usize) {
+    pub(super) fn take(&self, bytes: usize) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         *held = (held.0 + 1, held.1 + bytes);
     }
 
-    fn give(&self, records: usize, bytes: usize) {
+    pub(super) fn give(&self, records: usize, bytes: usize) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         *held = (held.0.saturating_sub(records), held.1.saturating_sub(bytes));
         self.free.notify_one();
@@ -82,7 +81,7 @@ impl<T: Send + 'static> Tail<T> {
 
     fn taken(&self, Delivered { record, ticket }: Delivered<T>) -> Record<T> {
         drop(ticket);
-        self.room.give(1, record.body.len());
+        self.room.give(1, record.weight());
         record
     }
 }
@@ -149,16 +148,11 @@ impl<T: Send + 'static> Reading<T> {
                 }
                 Some(record)
             }
-            Step::Damaged(stamp, why) => {
-                tracing::error!(position = %stamp.position, stream = ?stamp.stream, why, "a record is damaged and skipped");
-                // Its place is passed, like any other.
-                let (kind, body, context) = (RecordKind::Tick, Bytes::new(), Bytes::new());
-                Some(Record { stamp, kind, body, carry: None, origin: None, context })
-            }
+            Step::Damaged(stamp, damage) => Some(Record::damaged(stamp, damage)),
         };
         self.own.read(self.cursor.mark());
         if let Some(record) = record {
-            self.room.take(record.body.len());
+            self.room.take(record.weight());
             // A reader that went away changes nothing.
             self.end.send(Delivered { record, ticket }).ok();
         }

@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tokio::time::sleep;
 
 use super::client::{self, Context};
+use super::security::Security;
 use super::{OpenError, Options};
 use crate::contract::Stream;
 
@@ -33,6 +34,11 @@ pub(super) fn name(prefix: &str, stream: Stream) -> String {
         Stream::Main => format!("{prefix}.main"),
         Stream::Commands => format!("{prefix}.commands"),
     }
+}
+
+/// The topic of what cannot be decided.
+pub(super) fn dead(prefix: &str) -> String {
+    format!("{prefix}.dead")
 }
 
 /// What is found of a topic.
@@ -60,15 +66,11 @@ pub(super) async fn prepare(options: &Options) -> Result<(), OpenError> {
 pub(super) async fn look_after(options: &Options) -> Result<Vec<(String, usize)>, OpenError> {
     let until = Instant::now() + options.patience;
     let brokers = options.address.brokers.clone();
-    let admin = client::aside({
-        let brokers = brokers.clone();
-        move || client::admin(&brokers).create_with_context::<_, AdminClient<Context>>(Context)
-    });
-    let admin = admin.await.map_err(|source| OpenError::Client { source })?;
-    let admin = std::sync::Arc::new(client::Lingering::new(admin));
+    let admin = administrator(&brokers, &options.security).await.map_err(|source| OpenError::Client { source })?;
     let away = |source| OpenError::Away { brokers: brokers.clone(), source };
     let count = again(until, || Box::pin(look(&admin, None, |found| found.brokers().len()))).await.map_err(away)?;
-    let names = [Stream::Main, Stream::Commands].map(|stream| name(&options.address.prefix, stream));
+    let prefix = &options.address.prefix;
+    let names = [name(prefix, Stream::Main), name(prefix, Stream::Commands), dead(prefix)];
     let (mut faults, mut few) = (Vec::new(), Vec::new());
     for topic in &names {
         let replicas = count.clamp(1, REPLICAS);
@@ -80,6 +82,39 @@ pub(super) async fn look_after(options: &Options) -> Result<Vec<(String, usize)>
         faults.extend(unfit(&found, options).into_iter().map(|fault| format!("{topic}: {fault}")));
     }
     if faults.is_empty() { Ok(few) } else { Err(OpenError::Unfit { faults }) }
+}
+
+async fn administrator(brokers: &str, security: &Security) -> KafkaResult<Admin> {
+    let config = client::admin(brokers, security);
+    let made = client::aside(move || config.create_with_context::<_, AdminClient<Context>>(Context)).await?;
+    Ok(std::sync::Arc::new(client::Lingering::new(made)))
+}
+
+/// Partitions that a new topic for others gets.
+const PARTITIONS: i32 = 6;
+
+/// Makes a topic for others where it is missing; one that is there is taken as it is.
+pub(super) async fn find_or_make_plain(
+    brokers: &str,
+    security: &Security,
+    topic: &str,
+    until: Instant,
+) -> KafkaResult<()> {
+    let admin = administrator(brokers, security).await?;
+    let admin = &admin;
+    let made = again(until, || {
+        Box::pin(async move {
+            let found = look(admin, Some(topic.to_owned()), shape).await?.map_err(KafkaError::MetadataFetch)?;
+            if found.is_some() {
+                return Ok(());
+            }
+            let count = look(admin, None, |found| found.brokers().len()).await?;
+            let replicas = i32::try_from(count.clamp(1, REPLICAS)).unwrap_or(1);
+            create(admin, NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(replicas))).await?;
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition))
+        })
+    });
+    made.await
 }
 
 /// Asks until there is an answer, or the time is over; then the last refusal.
@@ -169,11 +204,15 @@ async fn make(admin: &Admin, topic: &str, replicas: usize, options: &Options) ->
     for (name, value) in &settings {
         new = new.set(name, value);
     }
+    create(admin, new).await
+}
+
+async fn create(admin: &Admin, new: NewTopic<'_>) -> KafkaResult<()> {
     let asked = AdminOptions::new().request_timeout(Some(REQUEST)).operation_timeout(Some(REQUEST));
     let made = admin.create_topics(&[new], &asked).await?;
     for made in made {
         match made {
-            Ok(_) => tracing::info!(topic, replicas, "made a topic"),
+            Ok(topic) => tracing::info!(topic, "made a topic"),
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((_, code)) => return Err(KafkaError::AdminOp(code)),
         }

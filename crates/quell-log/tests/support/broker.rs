@@ -25,6 +25,15 @@ struct Control {
 impl Brokers {
     /// Starts 1 or 3, in a folder of that name under the target folder.
     pub(crate) fn start(name: &str, count: usize) -> Brokers {
+        Brokers::run(name, count, None)
+    }
+
+    /// Starts one that lets in only `quell` with this password, by SASL PLAIN.
+    pub(crate) fn guarded(name: &str, password: &str) -> Brokers {
+        Brokers::run(name, 1, Some(password))
+    }
+
+    fn run(name: &str, count: usize, password: Option<&str>) -> Brokers {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let wanted = std::env::var_os("QUELL_KAFKA_LIBS");
         assert!(wanted.is_some(), "QUELL_KAFKA_LIBS is not set: run `./dev test`, which fetches Kafka");
@@ -32,6 +41,7 @@ impl Brokers {
             .arg("run")
             .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name))
             .arg(count.to_string())
+            .envs(password.map(|password| ("QUELL_KAFKA_PASSWORD", password)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -78,7 +78,8 @@ struct Unsettled {
 type Mark = ([Position; 2], bool, [usize; 9]);
 
 fn mark(commit: &Commit<'_>) -> Mark {
-    let Commit { shard: _, epoch: _, applied, commands, checkpoint: _, effects, activations, flush } = commit;
+    let Commit { shard: _, epoch: _, applied, commands, checkpoint: _, effects, activations, problem_sinks: _, flush } =
+        commit;
     let Effects { alerts, incidents, timeline, forgotten, notices, parked, outcomes, feedback, changes, .. } = effects;
     let sizes = [alerts.len(), incidents.len(), timeline.len(), forgotten.len(), notices.len(), parked.len()];
     let [a, i, t, f, n, p] = sizes;

@@ -90,7 +90,8 @@ impl Claimed {
 /// Moves the shard's positions if the epoch is still ours. The first statement of the transaction: a writer that lost
 /// the shard does no work and leaves no trace, and whoever takes the shard over waits for one that has not.
 pub(super) async fn claim<S: Session>(session: &mut S, commit: &Commit<'_>) -> Result<Claimed, StoreError> {
-    let Commit { shard, epoch, applied, commands, checkpoint, effects, activations: _, flush } = commit;
+    let Commit { shard, epoch, applied, commands, checkpoint, effects, activations: _, problem_sinks: _, flush } =
+        commit;
     let Checkpoint { now, last_alert, last_incident, topology: _, rules: _, learned: _ } = *checkpoint;
     let digest = |kind| checkpoint.artefact(kind).map(|digest| digest.0.to_vec());
     // At least one, so that no two commits have the same last number.
@@ -151,6 +152,8 @@ pub(super) async fn write<S: Session>(
     problems::write(session, shard, of_problems).await?;
     write_activations(session, shard, commit.activations).await?;
     outbox::add(session, shard, notices, sinks).await?;
+    let entries = &of_problems.timeline;
+    outbox::add_problems(session, shard, entries, commit.problem_sinks, claimed.last_change).await?;
     if let Some(Flush { folds }) = commit.flush {
         write_folds(session, shard, folds).await?;
     }

@@ -14,9 +14,11 @@ use super::commit::{Upsert, by_number, last_of, upsert};
 use super::read::page;
 use super::rows::{Cells, number};
 use super::statement::{Query, with_given, within, write_rows};
-use super::{Backend, Row, Session};
+use super::{Backend, Row, Session, outbox};
 use crate::contract::{Answer, Page, StoreError};
-use crate::problems::{INVOLVED, Involved, ProblemDetail, ProblemQuery, ProblemStore, RecognisedQuery};
+use crate::problems::{
+    INVOLVED, Involved, ProblemDelivery, ProblemDetail, ProblemQuery, ProblemStore, RecognisedQuery,
+};
 use crate::{json, problem_json};
 
 const COMMIT: &str = "commit";
@@ -309,7 +311,8 @@ async fn problem<S: Session>(
     let signatures = session.collect(PROBLEM, sql, |row| read_signature(PROBLEM, shard, row)).await?;
     let mut sql = group(shard, &problem.signatures);
     sql.push("SELECT count(*) FROM recognitions r JOIN outbox o ON o.tenant = r.tenant AND o.shard = r.shard ");
-    sql.push("AND o.incident = r.incident AND o.state = 1 WHERE r.tenant = ").push_bind(shard.tenant);
+    sql.push("AND o.incident = r.incident AND o.state = 1 AND o.transition < 32 WHERE r.tenant = ")
+        .push_bind(shard.tenant);
     sql.push(" AND r.shard = ").push_bind(shard.number);
     sql.push(" AND r.signature IN (SELECT number FROM wanted)");
     let told = session.collect(PROBLEM, sql, |row| Cells::new(PROBLEM, "count", row).unsigned());
@@ -404,6 +407,10 @@ async fn recognised<S: Session>(
 }
 
 impl<B: Backend> ProblemStore for B {
+    fn problems_due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<ProblemDelivery>> {
+        Box::pin(async move { outbox::problems_due(&mut *self.reader("problems due").await?, sink, now, limit).await })
+    }
+
     fn problems(&self, shard: Shard, query: ProblemQuery) -> Answer<'_, Page<Problem, ProblemId>> {
         Box::pin(async move { problems(&mut *self.reader("problems").await?, shard, query).await })
     }

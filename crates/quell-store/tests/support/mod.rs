@@ -257,6 +257,7 @@ impl<'a> Writer<'a> {
             checkpoint: checkpoint(),
             effects: &effects,
             activations: &self.activations,
+            problem_sinks: &self.sinks[..1],
             flush: folds.map(|folds| Flush { folds }),
         };
         let committed = self.store.commit(commit, &self.sinks).await?;

@@ -271,3 +271,25 @@ pub(crate) async fn problems_and_signatures_come_in_pages(store: &dyn Store) {
     assert_eq!(page.items, [signature(3), signature(2)]);
     assert_eq!(store.signatures(SHARD, page.next, 2).await.expect("read").items, [signature(1)]);
 }
+
+pub(crate) async fn problems_are_told_in_order_to_those_that_want_it(store: &dyn Store) {
+    let (mut writer, _) = Writer::take_over(store).await;
+    let told = |timeline: Vec<ProblemEntry>| Effects {
+        notices: vec![notice(1, 0)],
+        problems: ProblemEffects { timeline, ..ProblemEffects::default() },
+        ..Effects::default()
+    };
+    writer.commit(told(vec![entry(1, "drafted"), entry(2, "drafted"), entry(1, "accepted")])).await;
+    writer.commit(told(vec![entry(1, "closed")])).await;
+    let due = store.problems_due("one", at(9), 9).await.expect("read");
+    assert_eq!(due.iter().map(|one| one.entry.clone()).collect::<Vec<_>>(), [entry(1, "drafted"), entry(2, "drafted")]);
+    assert_eq!(store.due("one", at(9), 9).await.expect("read").len(), 1, "incidents are told apart from problems");
+    assert!(store.problems_due("two", at(9), 9).await.expect("read").is_empty(), "who did not ask is not told");
+    let mut codes = Vec::new();
+    while let Some(delivery) = store.problems_due("one", at(9), 1).await.expect("read").pop() {
+        codes.push((delivery.entry.problem.number, delivery.entry.reason.code.to_string()));
+        store.delivered(&delivery.id, at(9)).await.expect("noted");
+    }
+    let wanted = [(1, "drafted"), (2, "drafted"), (1, "accepted"), (1, "closed")];
+    assert_eq!(codes, wanted.map(|(number, code)| (number, code.to_owned())));
+}
