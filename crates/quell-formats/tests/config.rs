@@ -108,7 +108,7 @@ store: {url: 'postgres://quell:secret@db/quell', password_env: A, password_file:
             "quell.yaml: egress.allow[0]: found \"everything\"; allowed: host:port, address:port or network:port, as \
              hooks.example.net:443, 10.0.0.0/8:443 or [fd00::/8]:443",
             "quell.yaml: port: found an unknown key; allowed: listen, data_dir, rules_dir, pipelines_dir, store, log, \
-             roles, retention, intake, history, learning, cost, sinks, egress",
+             roles, retention, intake, history, learning, cost, sinks, kafka, topics, egress",
         ]
     );
 }

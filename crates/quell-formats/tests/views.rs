@@ -119,7 +119,7 @@ fn an_incident_has_the_agreed_shape() {
     };
     let expected = json!({
         "id": "INC-7", "state": "open", "title": "Disk full on db", "priority": "P2", "impact": "high",
-        "urgency": "medium", "opened_at": at, "started_at": at, "last_fired_at": at, "resolved_at": null,
+        "urgency": "medium", "opened_position": 1, "opened_ordinal": 0, "opened_at": at, "started_at": at, "last_fired_at": at, "resolved_at": null,
         "resolved_by": null, "acknowledged_at": at, "acknowledged_by": "ann", "reopened": 1, "alerts_total": 2,
         "alerts_firing": 1, "merged_into": "INC-8", "split_from": "INC-9",
         "merged": [], "split": [],

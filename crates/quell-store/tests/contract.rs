@@ -13,7 +13,6 @@ use quell_engine::{AlertChange, ChangeRow, Effects, Parked};
 use quell_store::{AlertQuery, ChangeQuery, IncidentQuery, Positions, Store, StoreError};
 use support::artefacts::*;
 use support::forecasts::*;
-use support::postgres;
 use support::problems::*;
 use support::writers::*;
 use support::*;
