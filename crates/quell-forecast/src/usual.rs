@@ -1,7 +1,7 @@
 //! How large the next incident of a trouble is likely to be, in minutes or in CIs: what it usually was, with an interval.
 //!
 //! Sizes are taken to be log-normal, as times to restore are: the logarithms of one trouble's sizes lie around a mean of
-//! its own, which is drawn to the mean of all troubles as if by [`DRAWN`] incidents, with the spread alike. So one
+//! its own, which is drawn to the mean of all troubles as if by `DRAWN` incidents, with the spread alike. So one
 //! incident gives a wide interval and a hundred a narrow one.
 //! Absent on purpose: which incidents belong to a trouble.
 

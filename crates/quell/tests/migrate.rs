@@ -17,9 +17,10 @@ use anyhow::{Context, bail, ensure};
 use broker::Brokers;
 use postgres_server::Server;
 use process::{Process, alerts, fresh_folder, numbers, serve, until};
+use quell::clock::SystemClock;
 use quell_domain::{Position, Timestamp};
+use quell_log::Retention;
 use quell_log::embedded::{Appender, EmbeddedLog};
-use quell_log::{Clock, Retention};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -94,19 +95,10 @@ async fn end(mut quell: Process) -> anyhow::Result<()> {
     Ok(())
 }
 
-struct Always;
-
-impl Clock for Always {
-    fn now(&self) -> Timestamp {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-    }
-}
-
 /// Has the log keep its beginning no longer, as retention does in time.
 async fn drop_the_beginning(data: &Path, needed: Position) -> anyhow::Result<()> {
     let opened =
-        EmbeddedLog::open::<()>(data, Default::default(), std::sync::Arc::new(Always), |_, _| Vec::new()).await?;
+        EmbeddedLog::open::<()>(data, Default::default(), std::sync::Arc::new(SystemClock), |_, _| Vec::new()).await?;
     let appender: Appender<()> = opened.appender;
     let retention = Retention { needed: [needed, Position::START], before: Some(Timestamp::MAX), max_bytes: None };
     ensure!(appender.trim(retention).await? > 0, "nothing was dropped");
