@@ -42,6 +42,11 @@ impl Live {
         Live { row, members: BTreeMap::new(), cis: BTreeMap::new(), recent: Recent::default(), merged: BTreeSet::new() }
     }
 
+    /// How many CIs it is seen on.
+    pub(crate) fn size(&self) -> u32 {
+        u32::try_from(self.cis.len()).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.row.state == IncidentState::Open
     }

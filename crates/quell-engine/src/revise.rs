@@ -111,9 +111,8 @@ impl Engine {
         let (mut all, mut new) = (0, 0);
         for other in &around {
             let live = &self.incidents[other];
-            let size = live.cis.len() as u64;
-            all += size;
-            new += size.saturating_sub(u64::from(live.row.looked_at));
+            all += u64::from(live.size());
+            new += u64::from(live.size().saturating_sub(live.row.looked_at));
         }
         let now = self.now();
         let at_rest = now.since(self.live(number).row.last_fired_at) >= REST;
@@ -136,15 +135,13 @@ impl Engine {
     /// True when an incident has grown by a good part since it was last looked at.
     fn grown(&self, number: u64) -> bool {
         let live = &self.incidents[&number];
-        let size = u32::try_from(live.cis.len()).unwrap_or(u32::MAX);
-        size >= LEAST && u64::from(size) * 10 >= u64::from(live.row.looked_at) * 11
+        live.size() >= LEAST && u64::from(live.size()) * 10 >= u64::from(live.row.looked_at) * 11
     }
 
     fn looked_at(&mut self, number: u64) {
         let live = self.live(number);
-        let size = u32::try_from(live.cis.len()).unwrap_or(u32::MAX);
-        if live.row.looked_at != size {
-            live.row.looked_at = size;
+        if live.row.looked_at != live.size() {
+            live.row.looked_at = live.size();
             self.touch_incident(number);
         }
     }

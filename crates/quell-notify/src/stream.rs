@@ -18,7 +18,7 @@ use quell_store::{Delivery, ProblemDelivery, Store, StoreError};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::worker::{Clock, POLL, wait};
+use crate::worker::{Clock, rest};
 
 /// Events of different incidents that are on their way at the same time.
 const CONCURRENCY: usize = 64;
@@ -95,15 +95,7 @@ impl Announcer {
         loop {
             // Seen before looking, so that what comes while looking wakes again.
             wake.borrow_and_update();
-            match self.round().await {
-                Ok(0) => wait(&mut wake).await,
-                Ok(_) => {}
-                Err(error) => {
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::error!(sink = self.name, %error, cause, "the store did not answer; trying again");
-                    tokio::time::sleep(POLL).await;
-                }
-            }
+            rest(&self.name, self.round().await, &mut wake).await;
         }
     }
 

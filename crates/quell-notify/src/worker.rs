@@ -23,7 +23,7 @@ const CONCURRENCY: usize = 4;
 /// Deliveries asked of the store at a time.
 const BATCH: u32 = 64;
 /// Looks for retries that have become due this often.
-pub(crate) const POLL: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_secs(1);
 /// The longest a retry waits.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Tries before a notice is dead: at [`LONGEST`] apart at most, a bit more than a day.
@@ -123,15 +123,7 @@ impl Worker {
         loop {
             // Seen before looking, so that what comes while looking wakes again.
             wake.borrow_and_update();
-            match self.round().await {
-                Ok(0) => wait(&mut wake).await,
-                Ok(_) => {}
-                Err(error) => {
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::error!(sink = self.sink.name, %error, cause, "the store did not answer; trying again");
-                    tokio::time::sleep(POLL).await;
-                }
-            }
+            rest(&self.sink.name, self.round().await, &mut wake).await;
         }
     }
 
@@ -197,7 +189,21 @@ fn body(delivery: &Delivery) -> Vec<u8> {
     notice::encode(&delivery.id, &delivery.notice)
 }
 
-pub(crate) async fn wait(wake: &mut watch::Receiver<()>) {
+/// Returns when it is time for the next round: at once while there is something to tell, else when something may have
+/// become due.
+pub(crate) async fn rest(sink: &str, round: Result<usize, StoreError>, wake: &mut watch::Receiver<()>) {
+    match round {
+        Ok(0) => wait(wake).await,
+        Ok(_) => {}
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::error!(sink, %error, cause, "the store did not answer; trying again");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+async fn wait(wake: &mut watch::Receiver<()>) {
     let woken = async {
         if wake.changed().await.is_err() {
             // Nobody will wake this worker any more; it still looks for retries.

@@ -25,6 +25,7 @@ const ACK: Duration = Duration::from_secs(2);
 
 /// Between two tries to ask a group that does not answer.
 const AGAIN: Duration = Duration::from_secs(1);
+
 /// The folder of dead letters in the data directory.
 pub(crate) const DEAD_LETTERS: &str = "dead-letters";
 
