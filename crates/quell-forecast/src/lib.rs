@@ -24,6 +24,7 @@ pub mod rate;
 
 mod chance;
 mod split;
+mod sure;
 mod sweep;
 mod table;
 

@@ -17,6 +17,7 @@ use crate::history::{DAY, History, days};
 use crate::metrics::{Bin, Ranking, brier, calibration, log_loss, pr_auc, surprise};
 use crate::platt::{Platt, log_odds};
 use crate::split::training;
+use crate::sure::Sure;
 use crate::table::Table;
 
 /// Rows that are learned from at most; of more, as many are drawn by the seed.
@@ -27,10 +28,9 @@ pub const LEAST_OF_EACH: usize = 10;
 const LEAST_FOR_MODEL: usize = 60;
 /// Origins below which no part of the past can judge the rest.
 const LEAST_ORIGINS: usize = 4;
-/// How sure a gain must be, in standard errors counted by signature and by window: of the model over the EWMA, and of
-/// either over the base rate.
-const SURE_OF_MODEL: f64 = 1.5;
-const SURE_OF_SIGNAL: f64 = 2.0;
+/// How sure a gain must be of the model over the EWMA, and of either over the base rate.
+const SURE_OF_MODEL: Sure = Sure { errors: 1.5, of_few: 1.5, tail: 0.066_8 };
+const SURE_OF_SIGNAL: Sure = Sure { errors: 2.0, of_few: 2.5, tail: 0.022_8 };
 /// Pseudo-observations that draw the last calibration to "leave it as it is".
 const CALIBRATION_WEIGHT: f64 = 50.0;
 /// Shares of the model beside the EWMA that are tried.
@@ -394,22 +394,14 @@ impl Trial {
         self.surely(SURE_OF_SIGNAL, |row| self.gain(believed, row))
     }
 
-    /// Whether a gain is more than that many standard errors above 0, rows counted together by signature, and by window.
-    /// The bar is higher where there are few groups, about as the quantiles of Student's t are.
-    fn surely(&self, sure: f64, gain: impl Fn(usize) -> f64) -> bool {
-        let total: f64 = (0..self.labels.len()).map(&gain).sum();
-        [&self.series, &self.windows].into_iter().all(|groups| {
+    /// Whether a gain is surely above 0, rows counted together by signature, and by window.
+    fn surely(&self, sure: Sure, gain: impl Fn(usize) -> f64) -> bool {
+        let sums = |groups: &[u32]| {
             let mut sums: BTreeMap<u32, f64> = BTreeMap::new();
             groups.iter().enumerate().for_each(|(row, group)| *sums.entry(*group).or_default() += gain(row));
-            let count = sums.len() as f64;
-            if count < 2.0 {
-                return total > 0.0;
-            }
-            let mean = total / count;
-            let spread: f64 = sums.values().map(|sum| (sum - mean).powi(2)).sum();
-            let error = (spread * count / (count - 1.0)).sqrt();
-            total > sure * (1.0 + 2.0 / (count - 1.0)) * error
-        })
+            sums.into_values().collect::<Vec<f64>>()
+        };
+        sure.is(&sums(&self.series), &sums(&self.windows))
     }
 
     fn inner(&self, believed: &[f64]) -> Inner {
