@@ -4,8 +4,6 @@
 //! end of the log. Alertmanager's own work after its answers is not counted, which favours it. Deliberately absent:
 //! pinning of processes, and any peer that is not installed.
 
-mod drive;
-mod servers;
 mod table;
 
 use std::path::PathBuf;
@@ -13,11 +11,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use quell_benches::drive::{Load, drive};
+use quell_benches::phase::Phases;
+use quell_benches::servers::{Alertmanager, Peer, Quell};
 use quell_domain::Timestamp;
 
-use drive::{Load, drive};
-use servers::{Alertmanager, Peer, Quell};
-use table::{Phases, Restart, Results};
+use table::{Restart, Results};
 
 /// Drives Alertmanager and quell with the same bodies.
 #[derive(Parser)]

@@ -2,51 +2,8 @@
 
 use std::fmt;
 
+use quell_benches::phase::{Phase, Phases};
 use serde::Serialize;
-
-/// One phase of one round.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Phase {
-    pub(crate) alerts: u64,
-    /// Seconds.
-    pub(crate) wall: f64,
-    /// Of the server.
-    pub(crate) cpu_seconds: f64,
-    /// Until the answer.
-    pub(crate) p50_ms: f64,
-    pub(crate) p99_ms: f64,
-}
-
-impl Phase {
-    /// Two phases as one; answers' percentiles do not add up, so the worse ones stand.
-    pub(crate) fn joined(&self, other: &Phase) -> Phase {
-        Phase {
-            alerts: self.alerts + other.alerts,
-            wall: self.wall + other.wall,
-            cpu_seconds: self.cpu_seconds + other.cpu_seconds,
-            p50_ms: self.p50_ms.max(other.p50_ms),
-            p99_ms: self.p99_ms.max(other.p99_ms),
-        }
-    }
-
-    fn per_second(&self) -> f64 {
-        self.alerts as f64 / self.wall.max(1e-9)
-    }
-
-    /// A tick is the least that can be told apart.
-    fn per_cpu_second(&self) -> f64 {
-        self.alerts as f64 / self.cpu_seconds.max(0.01)
-    }
-}
-
-/// One round of one peer.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Phases {
-    pub(crate) new: Phase,
-    pub(crate) repeats: Phase,
-    pub(crate) all: Phase,
-    pub(crate) resident_bytes: u64,
-}
 
 /// A start on data with many open alerts.
 #[derive(Clone, Copy, Debug, Serialize)]

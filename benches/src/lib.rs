@@ -1,8 +1,13 @@
-//! What the measurements share: realistic bodies, a large estate, percentiles, and a process's own figures.
+//! What the measurements share: realistic bodies, a large estate, percentiles, a client, servers, and
+//! a process's own figures.
 //!
 //! Deliberately absent: the measurements themselves (`benches/` and `src/bin/`).
 
+pub mod drive;
+pub mod kafka;
+pub mod phase;
 pub mod process;
+pub mod servers;
 
 use std::time::Duration;
 

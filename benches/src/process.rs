@@ -22,6 +22,28 @@ fn parse_cpu(stat: &str) -> Option<f64> {
     ticks.sum::<Option<f64>>().map(|ticks| ticks / TICKS)
 }
 
+/// CPU seconds of a process, of the children it has waited for, and of those that live.
+///
+/// # Errors
+/// When there is no such process.
+pub fn family_cpu_seconds(pid: u32) -> io::Result<f64> {
+    let mut sum = cpu_seconds(pid)?;
+    for entry in fs::read_dir("/proc")? {
+        let Some(child) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // One that ends meanwhile has been waited for.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{child}/stat")) else { continue };
+        if parent(&stat) == Some(pid) {
+            sum += parse_cpu(&stat).unwrap_or_default();
+        }
+    }
+    Ok(sum)
+}
+
+fn parent(stat: &str) -> Option<u32> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Resident memory of a process in bytes.
 ///
 /// # Errors
@@ -41,6 +63,7 @@ mod tests {
     fn reads_the_four_times_after_any_name() {
         let stat = "7 (a ) b) S 1 2 3 4 5 6 7 8 9 10 100 50 25 25 20 0";
         assert_eq!(parse_cpu(stat), Some(2.0));
+        assert_eq!(parent(stat), Some(1));
     }
 
     #[test]

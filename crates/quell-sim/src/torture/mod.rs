@@ -10,7 +10,7 @@ mod oracle;
 mod payload;
 mod report;
 pub mod server;
-mod services;
+pub mod services;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;

@@ -38,15 +38,20 @@ impl Script {
 }
 
 /// Brokers that run.
-pub(crate) struct Brokers {
+pub struct Brokers {
     script: Script,
     /// Their addresses, separated by commas.
-    pub(crate) bootstrap: String,
-    pids: Vec<u32>,
+    pub bootstrap: String,
+    /// Their process ids.
+    pub pids: Vec<u32>,
 }
 
 impl Brokers {
-    pub(crate) async fn start(scripts: &Path, folder: &Path, count: usize) -> Result<Brokers> {
+    /// Starts that many; `scripts` is the project's folder of scripts.
+    ///
+    /// # Errors
+    /// When they do not come up.
+    pub async fn start(scripts: &Path, folder: &Path, count: usize) -> Result<Brokers> {
         let mut command = Command::new(scripts.join("kafka"));
         let mut script = Script::start(command.arg("run").arg(folder).arg(count.to_string()))?;
         let ready = script.line().await?;
@@ -72,22 +77,29 @@ impl Brokers {
     }
 
     /// Ends them all.
-    pub(crate) async fn stop(self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When they do not end.
+    pub async fn stop(self) -> Result<()> {
         stop(self.script).await
     }
 }
 
 /// A database server.
-pub(crate) struct Database {
+pub struct Database {
     scripts: PathBuf,
     folder: PathBuf,
     script: Script,
     /// `postgres://…`; the same after a start.
-    pub(crate) url: String,
+    pub url: String,
 }
 
 impl Database {
-    pub(crate) async fn start(scripts: &Path, folder: &Path) -> Result<Database> {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start(scripts: &Path, folder: &Path) -> Result<Database> {
         let mut command = Command::new(scripts.join("postgres"));
         let mut script = Script::start(command.arg(folder))?;
         let url = script.line().await?;
@@ -106,7 +118,10 @@ impl Database {
     }
 
     /// Ends it; its folder goes.
-    pub(crate) async fn stop(self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn stop(self) -> Result<()> {
         stop(self.script).await?;
         std::fs::remove_dir_all(&self.folder).context("remove the database")
     }

@@ -7,19 +7,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use quell_benches::percentile;
 use quell_domain::Timestamp;
 use quell_sim::http::Connection;
 use tokio::task::JoinSet;
 
+use crate::percentile;
+use crate::phase::{Phase, Phases};
 use crate::servers::Peer;
-use crate::table::{Phase, Phases};
 
 /// No answer may take longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is sent.
-pub(crate) struct Load {
+#[derive(Clone, Debug)]
+pub struct Load {
     bodies: Arc<Vec<String>>,
     alerts: u64,
     repeats: u64,
@@ -27,25 +28,42 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn new(alerts: u64, batch: u64, repeats: u64, connections: usize, starts_at: Timestamp) -> Self {
-        Load { bodies: Arc::new(quell_benches::bodies(0, alerts, batch, starts_at)), alerts, repeats, connections }
+    /// Distinct alerts in bodies of `batch`, and how often they are sent again.
+    #[must_use]
+    pub fn new(alerts: u64, batch: u64, repeats: u64, connections: usize, starts_at: Timestamp) -> Self {
+        let bodies = crate::bodies(0, alerts, batch, starts_at);
+        Load { repeats, ..Load::of(bodies, alerts, connections) }
+    }
+
+    /// Bodies as they are, with that many alerts in all; nothing is sent again.
+    #[must_use]
+    pub fn of(bodies: Vec<String>, alerts: u64, connections: usize) -> Self {
+        Load { bodies: Arc::new(bodies), alerts, repeats: 0, connections }
     }
 }
 
 /// New alerts first, then all of them again.
-pub(crate) async fn drive<P: Peer>(peer: &mut P, load: &Load) -> Result<Phases> {
+///
+/// # Errors
+/// When the server does not answer with 200, or does not settle.
+pub async fn drive<P: Peer>(peer: &mut P, load: &Load) -> Result<Phases> {
     let new = phase(peer, load, 1).await?;
     let repeats = phase(peer, load, load.repeats).await?;
     Ok(Phases { all: new.joined(&repeats), new, repeats, resident_bytes: peer.resident_bytes()? })
 }
 
-async fn phase<P: Peer>(peer: &mut P, load: &Load, times: u64) -> Result<Phase> {
+/// All bodies, that many times.
+///
+/// # Errors
+/// As [`drive`].
+pub async fn phase<P: Peer>(peer: &mut P, load: &Load, times: u64) -> Result<Phase> {
     let (cpu, begun) = (peer.cpu_seconds()?, Instant::now());
     let next = Arc::new(AtomicUsize::new(0));
     let total = load.bodies.len() * usize::try_from(times)?;
     let mut clients = JoinSet::new();
-    for _ in 0..load.connections {
-        let (bodies, next, address) = (load.bodies.clone(), next.clone(), peer.address());
+    let addresses = peer.addresses();
+    for number in 0..load.connections {
+        let (bodies, next, address) = (load.bodies.clone(), next.clone(), addresses[number % addresses.len()]);
         clients.spawn(async move {
             let (mut connection, mut took) = (Connection::new(address, PATIENCE), Vec::new());
             loop {

@@ -8,11 +8,12 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use quell_benches::process;
 use quell_sim::http::Connection;
-use quell_sim::torture::server::{Server, caught_up};
+use quell_sim::torture::server::{Server, caught_up, metric};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
+
+use crate::process;
 
 /// Longer than any start or catching up may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -20,9 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(2);
 
 /// A server that takes `POST /api/v2/alerts`.
-pub(crate) trait Peer {
-    fn address(&self) -> SocketAddr;
-    fn pid(&self) -> u32;
+#[allow(async_fn_in_trait)] // nobody else implements it
+pub trait Peer {
+    /// Where it listens; senders are spread over all of them.
+    fn addresses(&self) -> Vec<SocketAddr>;
+
+    /// Its processes.
+    fn pids(&self) -> Vec<u32>;
 
     /// Waits until all that was answered is done, as far as the server lets one know.
     async fn settle(&mut self) -> Result<()>;
@@ -30,23 +35,39 @@ pub(crate) trait Peer {
     /// Ends the process.
     async fn stop(self) -> Result<()>;
 
+    /// CPU seconds that it has used.
+    ///
+    /// # Errors
+    /// When it has ended.
     fn cpu_seconds(&self) -> Result<f64> {
-        process::cpu_seconds(self.pid()).context("the server's CPU time")
+        let each = self.pids().into_iter().map(process::cpu_seconds);
+        each.sum::<Result<f64, _>>().context("the server's CPU time")
     }
 
+    /// Its resident memory.
+    ///
+    /// # Errors
+    /// When it has ended.
     fn resident_bytes(&self) -> Result<u64> {
-        process::resident_bytes(self.pid()).context("the server's memory")
+        let each = self.pids().into_iter().map(process::resident_bytes);
+        each.sum::<Result<u64, _>>().context("the server's memory")
     }
 }
 
-pub(crate) struct Alertmanager {
+/// Alertmanager, alone.
+#[derive(Debug)]
+pub struct Alertmanager {
     child: Child,
     address: SocketAddr,
     pid: u32,
 }
 
 impl Alertmanager {
-    pub(crate) async fn start(program: &Path, place: &Path) -> Result<Self> {
+    /// Starts it with its data in `place`.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn start(program: &Path, place: &Path) -> Result<Self> {
         std::fs::create_dir_all(place.join("data"))?;
         let config = place.join("alertmanager.yml");
         std::fs::write(&config, "route:\n  receiver: none\nreceivers:\n  - name: none\n")?;
@@ -76,12 +97,12 @@ impl Alertmanager {
 }
 
 impl Peer for Alertmanager {
-    fn address(&self) -> SocketAddr {
-        self.address
+    fn addresses(&self) -> Vec<SocketAddr> {
+        vec![self.address]
     }
 
-    fn pid(&self) -> u32 {
-        self.pid
+    fn pids(&self) -> Vec<u32> {
+        vec![self.pid]
     }
 
     async fn settle(&mut self) -> Result<()> {
@@ -93,29 +114,51 @@ impl Peer for Alertmanager {
     }
 }
 
-pub(crate) struct Quell {
+/// quell as one process with its own log and store, or a node of many.
+pub struct Quell {
     server: Server,
     address: SocketAddr,
     pid: u32,
 }
 
 impl Quell {
-    pub(crate) async fn start(program: &Path, place: &Path) -> Result<Self> {
+    /// Starts it with its data in `place`.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn start(program: &Path, place: &Path) -> Result<Self> {
+        Quell::start_with(program, place, &[]).await
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Errors
+    /// As [`Quell::start`].
+    pub async fn start_with(program: &Path, place: &Path, more: &[&str]) -> Result<Self> {
         std::fs::create_dir_all(place)?;
-        let mut server = Server::start(program, &place.join("data"), &place.join("quell.log"))?;
+        let mut server = Server::start_with(program, &place.join("data"), &place.join("quell.log"), more)?;
         let pid = server.pid().context("quell ended at once")?;
         let (address, _) = server.ready().await?;
         Ok(Quell { server, address, pid })
     }
+
+    /// A metric without labels, now.
+    ///
+    /// # Errors
+    /// When it does not answer, or has no such metric.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let response = Connection::new(self.address, PATIENCE).get("/metrics").await?;
+        metric(&response.text(), name).with_context(|| format!("{name} is missing"))
+    }
 }
 
 impl Peer for Quell {
-    fn address(&self) -> SocketAddr {
-        self.address
+    fn addresses(&self) -> Vec<SocketAddr> {
+        vec![self.address]
     }
 
-    fn pid(&self) -> u32 {
-        self.pid
+    fn pids(&self) -> Vec<u32> {
+        vec![self.pid]
     }
 
     async fn settle(&mut self) -> Result<()> {

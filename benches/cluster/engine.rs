@@ -1,0 +1,144 @@
+//! The engine's side: what others put onto Kafka, taken, decoded, decided and remembered by a node that has just begun;
+//! beside a consumer that only decodes the same records, and one that throws them away.
+//!
+//! Deliberately absent: the way onto Kafka by HTTP.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use quell_benches::kafka::{append, consume, open, produce};
+use quell_benches::phase::Phase;
+use quell_benches::process;
+use quell_benches::servers::{Peer, Quell};
+use quell_domain::{RecordKind, Source};
+use quell_formats::record;
+use quell_log::kafka::Opened;
+use quell_log::{Append, Follow};
+use serde::Serialize;
+
+use crate::mix::Mix;
+use crate::place::{Place, Store};
+use crate::{Arguments, now};
+
+/// Appends on their way at once.
+const WAYS: u64 = 64;
+/// Between two looks at how far a node is.
+const LOOK: Duration = Duration::from_millis(10);
+/// No node may take longer.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The same records by four ways.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Sides {
+    pub(crate) what: String,
+    pub(crate) produced: Phase,
+    pub(crate) consumed: Phase,
+    pub(crate) decoded: Phase,
+    pub(crate) decided: Phase,
+}
+
+pub(crate) async fn measure(place: &Place, arguments: &Arguments, batch: u64) -> Result<Vec<Sides>> {
+    let prefix = format!("engine{batch}");
+    let store = place.store(&prefix).await?;
+    let mix = Mix::new(arguments.pool, batch, now(), Duration::from_secs(3_600));
+    fill(place, &prefix, &mix.known()).await?;
+    let node = place.node(&prefix, 0, &store).await?;
+    settled(&node, 0.0).await?;
+    node.stop().await?;
+    let repeats: Vec<Bytes> = mix.known().into_iter().cycle().take((arguments.alerts / batch) as usize).collect();
+    let mut mixed = mix.clone();
+    let share = arguments.new_share;
+    let mixed: Vec<Bytes> = (0..arguments.alerts / 2 / batch).map(|_| mixed.body(share).into()).collect();
+    let mut sides = Vec::new();
+    for (name, bodies) in [("repeats", repeats), ("new", mixed)] {
+        let what = match name {
+            "repeats" => format!("repeats, bodies of {batch}"),
+            _ => format!("{:.0} % new, bodies of {batch}", share * 100.0),
+        };
+        sides.push(side(place, (&prefix, name), &store, (what, batch), &bodies).await?);
+        eprintln!("{}: done", sides.last().map_or("", |side| &side.what));
+    }
+    store.stop().await?;
+    Ok(sides)
+}
+
+/// One set of records: put on the log for a node that decides them, and raw on a topic of their own.
+async fn side(
+    place: &Place,
+    (prefix, name): (&str, &str),
+    store: &Store,
+    (what, batch): (String, u64),
+    bodies: &[Bytes],
+) -> Result<Sides> {
+    fill(place, prefix, bodies).await?;
+    // The topic of the raw ones is made by opening a log there.
+    let raw = format!("{prefix}{name}");
+    let opened = open(&place.brokers.bootstrap, &raw, &place.folder.join(&raw)).await?;
+    Append::close(&opened.appender).await;
+    let (brokers, topic, all) = (place.brokers.bootstrap.clone(), format!("{raw}.main"), bodies.to_vec());
+    let records = bodies.len() as u64;
+    let by_hand = tokio::task::spawn_blocking(move || -> Result<_> {
+        let produced = produce(&brokers, &topic, &all, records, batch)?;
+        let mut bytes = 0;
+        let consumed = consume(&brokers, &topic, records, batch, |body| {
+            bytes += body.len();
+            Ok(())
+        })?;
+        ensure!(bytes == all.iter().map(Bytes::len).sum::<usize>(), "other bodies came than were sent");
+        let kind = RecordKind::Alerts(Source::AlertmanagerApi);
+        let decoded = consume(&brokers, &topic, records, batch, |body| {
+            std::hint::black_box(record::decode(kind, body)?);
+            Ok(())
+        })?;
+        Ok((produced, consumed, decoded))
+    });
+    let (produced, consumed, decoded) = by_hand.await??;
+    let decided = decided(place, prefix, store, records, batch).await?;
+    Ok(Sides { what, produced, consumed, decoded, decided })
+}
+
+/// Puts records onto the log as a gateway does, which follows them as it goes.
+async fn fill(place: &Place, prefix: &str, bodies: &[Bytes]) -> Result<()> {
+    let spool = place.folder.join(format!("{prefix}-gateway"));
+    let Opened { appender, mut main, .. } = open(&place.brokers.bootstrap, prefix, &spool).await?;
+    let follower = tokio::spawn(async move { while !main.recv_many(256).await.is_empty() {} });
+    append(&appender, bodies, bodies.len() as u64, 1, WAYS).await?;
+    Append::close(&appender).await;
+    follower.await?;
+    Ok(())
+}
+
+/// How fast a node that has just begun decides what waits, from the first twentieth on.
+async fn decided(place: &Place, prefix: &str, store: &Store, records: u64, batch: u64) -> Result<Phase> {
+    let node = place.node(prefix, 0, store).await?;
+    let pid = node.pids()[0];
+    let most = records as f64 * 0.95;
+    let from = settled(&node, most).await?;
+    let (begun, cpu) = (Instant::now(), process::cpu_seconds(pid)?);
+    ensure!(
+        from > records as f64 / 2.0,
+        "the node had decided most before it was looked at: {from} of {records} were left"
+    );
+    settled(&node, 0.0).await?;
+    let wall = begun.elapsed().as_secs_f64();
+    let cpu_seconds = process::cpu_seconds(pid)? - cpu;
+    node.stop().await?;
+    Ok(Phase { alerts: from as u64 * batch, wall, cpu_seconds, ..Phase::default() })
+}
+
+/// Waits until no more than that many records wait to be decided, and the node decides; how many do.
+async fn settled(node: &Quell, most: f64) -> Result<f64> {
+    let settled = async {
+        let mut begun = false;
+        loop {
+            let lag = node.metric("quell_log_lag_records").await?;
+            begun |= lag > 0.0 || node.metric("quell_deciding").await? == 1.0;
+            if begun && lag <= most {
+                return Ok(lag);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled).await.context("a node does not reach the end of the log")?
+}
