@@ -55,7 +55,8 @@ impl Spread {
         let variance = (squares + self.variance * DRAWN) / (count - 1.0 + DRAWN);
         // The mean itself is not known better than this.
         let half = Z * (variance * (1.0 + 1.0 / (count + DRAWN))).sqrt();
-        let size = |log: f64| (log.exp() - ONE).max(0.0);
+        // To a thousandth: the way to logarithms and back is not exact, and sizes that are all equal are what they are.
+        let size = |log: f64| ((log.exp() - ONE).max(0.0) * 1e3).round() / 1e3;
         Some(Usual { median, between: [size(mean - half).min(median), size(mean + half).max(median)] })
     }
 }
@@ -64,6 +65,13 @@ impl Spread {
 mod tests {
     use super::*;
     use crate::chance::unit;
+
+    #[test]
+    fn sizes_that_are_all_equal_leave_no_doubt() {
+        let sizes = [120.0; 7];
+        let usual = Spread::of(&sizes).and_then(|spread| spread.usual(&sizes));
+        assert_eq!(usual, Some(Usual { median: 120.0, between: [120.0, 120.0] }));
+    }
 
     #[test]
     fn nine_in_ten_lie_between_the_bounds() {
