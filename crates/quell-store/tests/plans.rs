@@ -136,13 +136,19 @@ async fn look_ups_use_their_indexes_on_sqlite() {
         SqliteConnectOptions::new().filename(dir.file()).connect().await.expect("a second reader opens");
     let given = [
         (
-            "WITH given (number) AS (VALUES (?), (?)) UPDATE alerts SET in_hand = 0 WHERE tenant = ? AND shard = ? \
-            AND incident IN (SELECT number FROM given) AND state = 1",
-            "alerts_by_incident",
+            "WITH given (tenant, shard, number) AS MATERIALIZED (VALUES (0,0,?),(0,0,?)) UPDATE alerts SET in_hand = 0 \
+            WHERE (tenant, shard, incident) IN (SELECT tenant, shard, number FROM given) AND state = 1",
+            "alerts_by_incident (tenant=? AND shard=? AND incident=?",
         ),
         (
-            "WITH given (position, ordinal) AS (VALUES (?, ?), (?, ?)) UPDATE change_events SET in_hand = 0 \
-            WHERE tenant = ? AND shard = ? AND (position, ordinal) IN (SELECT position, ordinal FROM given)",
+            "WITH given (tenant, shard, number) AS MATERIALIZED (VALUES (0,0,?),(0,0,?)) DELETE FROM folds \
+            WHERE (tenant, shard, alert) IN (SELECT tenant, shard, number FROM given)",
+            "PRIMARY KEY (tenant=? AND shard=? AND alert=?",
+        ),
+        (
+            "WITH given (tenant, shard, position, ordinal) AS MATERIALIZED (VALUES (0,0,?,?),(0,0,?,?)) \
+            UPDATE change_events SET in_hand = 0 WHERE (tenant, shard, position, ordinal) IN \
+            (SELECT tenant, shard, position, ordinal FROM given)",
             "PRIMARY KEY (tenant=? AND shard=? AND position=?",
         ),
     ];
@@ -154,6 +160,34 @@ async fn look_ups_use_their_indexes_on_sqlite() {
     }
     store.close().await;
 }
+
+/// Statements that find rows by many given ones, and the index that they use where there is much history.
+const GIVEN: [(&str, &str); 4] = [
+    (
+        "WITH given (tenant, shard, number) AS MATERIALIZED (SELECT 0, 0, item.* FROM unnest(?::BIGINT[]) AS item) \
+        UPDATE alerts SET in_hand = 0 \
+        WHERE (tenant, shard, incident) IN (SELECT tenant, shard, number FROM given) AND state = 1",
+        "alerts_by_incident",
+    ),
+    (
+        "WITH given (tenant, shard, number) AS MATERIALIZED (SELECT 0, 0, item.* FROM unnest(?::BIGINT[]) AS item) \
+        DELETE FROM folds WHERE (tenant, shard, alert) IN (SELECT tenant, shard, number FROM given)",
+        "folds_pkey",
+    ),
+    (
+        "WITH given (tenant, shard, position, ordinal) AS MATERIALIZED (SELECT 0, 0, item.* \
+        FROM unnest(?::BIGINT[], ?::BIGINT[]) AS item) UPDATE change_events SET in_hand = 0 \
+        WHERE (tenant, shard, position, ordinal) IN (SELECT tenant, shard, position, ordinal FROM given)",
+        "change_events_pkey",
+    ),
+    (
+        "WITH given (tenant, shard, id, severity, annotations, content) AS MATERIALIZED (SELECT 0, 0, item.* \
+        FROM unnest(?::BIGINT[], ?::BIGINT[], ?::TEXT[], ?::BIGINT[]) AS item) \
+        UPDATE alerts SET severity = given.severity, annotations = given.annotations, content = given.content \
+        FROM given WHERE alerts.tenant = given.tenant AND alerts.shard = given.shard AND alerts.id = given.id",
+        "alerts_pkey",
+    ),
+];
 
 /// A history of one shard that is large beside what is in hand, as the planner gets to know it. PostgreSQL reads a small
 /// table whole, and rightly so.
@@ -190,33 +224,8 @@ async fn look_ups_use_their_indexes_on_postgres() {
     sqlx::raw_sql(HISTORY).execute(&mut connection).await.expect("the rows fit the schema");
     // As a statement is planned that runs often, whatever its values.
     sqlx::raw_sql("SET plan_cache_mode = force_generic_plan").execute(&mut connection).await.expect("known");
-    let given = [
-        (
-            "WITH given (number) AS (SELECT item.* FROM unnest(?::BIGINT[]) AS item) UPDATE alerts SET in_hand = 0 \
-            WHERE tenant = 0 AND shard = 0 AND incident IN (SELECT number FROM given) AND state = 1",
-            "alerts_by_incident",
-        ),
-        (
-            "WITH given (number) AS (SELECT item.* FROM unnest(?::BIGINT[]) AS item) DELETE FROM folds \
-            WHERE tenant = 0 AND shard = 0 AND alert IN (SELECT number FROM given)",
-            "folds_pkey",
-        ),
-        (
-            "WITH given (position, ordinal) AS (SELECT item.* FROM unnest(?::BIGINT[], ?::BIGINT[]) AS item) \
-            UPDATE change_events SET in_hand = 0 WHERE tenant = 0 AND shard = 0 \
-            AND (position, ordinal) IN (SELECT position, ordinal FROM given)",
-            "change_events_pkey",
-        ),
-        (
-            "WITH given (id, severity, annotations, content) AS (SELECT item.* FROM unnest(?::BIGINT[], ?::BIGINT[], \
-            ?::TEXT[], ?::BIGINT[]) AS item) UPDATE alerts SET severity = given.severity, \
-            annotations = given.annotations, content = given.content FROM given WHERE alerts.tenant = 0 \
-            AND alerts.shard = 0 AND alerts.id = given.id",
-            "alerts_pkey",
-        ),
-    ];
     let look_ups = LOOK_UPS.iter().map(|&(statement, _, wanted)| (statement, wanted));
-    for (number, (statement, wanted)) in look_ups.chain(given).enumerate() {
+    for (number, (statement, wanted)) in look_ups.chain(GIVEN).enumerate() {
         let mut parts = statement.split('?');
         let mut text = parts.next().unwrap_or_default().to_owned();
         let values = parts.zip(1..).map(|(part, at)| text.push_str(&format!("${at}{part}"))).count();
@@ -227,6 +236,30 @@ async fn look_ups_use_their_indexes_on_postgres() {
         let rows = rows.fetch_all(&mut connection).await.expect("it can be planned");
         let plan: Vec<String> = rows.iter().map(|row| row.get::<String, _>(0)).collect();
         check(statement, &plan.join("\n"), wanted);
+    }
+    store.close().await;
+}
+
+/// A new installation: nobody has analysed its tables yet, so the planner guesses from their size alone.
+#[tokio::test]
+async fn nothing_is_compared_with_every_row_before_tables_are_analysed() {
+    let url = database().await;
+    let store = quell_store::PostgresStore::open(&options(&url)).await.expect("a new store opens");
+    let mut connection = beside(&url).await;
+    let rows = HISTORY.replace("ANALYZE;", "");
+    assert_ne!(rows, HISTORY, "the last statement is known");
+    sqlx::raw_sql(AssertSqlSafe(rows)).execute(&mut connection).await.expect("the rows fit the schema");
+    for (statement, _) in GIVEN {
+        let mut text = statement.to_owned();
+        for (kind, one) in [("BIGINT", "1"), ("TEXT", "'{}'")] {
+            let many = vec![one; 250].join(", ");
+            text = text.replace(&format!("?::{kind}[]"), &format!("ARRAY[{many}]::{kind}[]"));
+        }
+        let rows = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN {text}")));
+        let rows = rows.fetch_all(&mut connection).await.expect("it can be planned");
+        let plan: Vec<String> = rows.iter().map(|row| row.get::<String, _>(0)).collect();
+        let plan = plan.join("\n");
+        assert!(!plan.contains("Join Filter"), "{statement}\ncompares every row with every given one:\n{plan}");
     }
     store.close().await;
 }

@@ -59,14 +59,11 @@ impl Session for PgConnection {
     /// `before SELECT … FROM unnest($1, …) after`: one array for each column, so that the text is the same for any
     /// number of rows.
     async fn write(&mut self, operation: &'static str, frame: Frame<'_>, values: Vec<Cell>) -> Result<u64, StoreError> {
-        let Frame { before, shard, columns, after } = frame;
+        let Frame { before, shard, finds, columns, after } = frame;
         let mut text = String::with_capacity(before.len() + after.len() + columns * 5 + 64);
         text.push_str(before);
-        match shard {
-            Some(shard) => write!(text, " SELECT {}, {}, item.* FROM unnest(", shard.tenant, shard.number),
-            None => write!(text, " SELECT item.* FROM unnest("),
-        }
-        .expect("writing to a string does not fail");
+        write!(text, " SELECT {}, {}, item.* FROM unnest(", shard.tenant, shard.number)
+            .expect("writing to a string does not fail");
         for at in 1..=columns {
             let comma = if at == 1 { "" } else { ", " };
             write!(text, "{comma}${at}").expect("writing to a string does not fail");
@@ -84,7 +81,7 @@ impl Session for PgConnection {
             };
             added.map_err(|why| damaged(operation, "a row written", why.to_string()))?;
         }
-        let query = sqlx::query_with(AssertSqlSafe(text), arguments);
+        let query = sqlx::query_with(AssertSqlSafe(text), arguments).persistent(!finds);
         let done = in_time(operation, async { query.execute(self).await.map_err(fault(operation)) });
         Ok(done.await?.rows_affected())
     }

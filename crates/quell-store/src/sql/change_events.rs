@@ -41,13 +41,10 @@ pub(super) async fn write<S: Session>(session: &mut S, shard: Shard, changes: &[
         ChangeRow::Put(_) => None,
     };
     let let_go: Vec<ChangeId> = changes.iter().filter_map(let_go).collect();
-    let statement = format!(
-        "UPDATE change_events SET in_hand = 0 WHERE tenant = {} AND shard = {} \
-        AND (position, ordinal) IN (SELECT position, ordinal FROM given)",
-        shard.tenant, shard.number
-    );
-    let given: (&[&str], &str) = (&["position", "ordinal"], &statement);
-    with_given(session, COMMIT, given, &let_go, |query, ChangeId { position, ordinal }| {
+    let statement = "UPDATE change_events SET in_hand = 0 WHERE (tenant, shard, position, ordinal) IN \
+        (SELECT tenant, shard, position, ordinal FROM given)";
+    let given: (&[&str], &str) = (&["position", "ordinal"], statement);
+    with_given(session, (COMMIT, shard), given, &let_go, |query, ChangeId { position, ordinal }| {
         query.bind(position.0.cast_signed()).bind(*ordinal)
     })
     .await

@@ -251,10 +251,8 @@ pub(super) async fn by_number<S: Session>(
     (statement, column, more): (&str, &str, &str),
     numbers: &[i64],
 ) -> Result<(), StoreError> {
-    let Shard { tenant, number } = shard;
-    let statement =
-        format!("{statement} tenant = {tenant} AND shard = {number} AND {column} IN (SELECT number FROM given){more}");
-    with_given(session, COMMIT, (&["number"], &statement), numbers, |query, number| query.bind(*number)).await
+    let statement = format!("{statement} (tenant, shard, {column}) IN (SELECT tenant, shard, number FROM given){more}");
+    with_given(session, (COMMIT, shard), (&["number"], &statement), numbers, |query, number| query.bind(*number)).await
 }
 
 /// Writes the last version of each incident and numbers the changes.
@@ -339,13 +337,10 @@ async fn write_folds<S: Session>(session: &mut S, shard: Shard, folds: &[Fold]) 
     let (head, tail) = &*FOLDS;
     write_rows(session, (COMMIT, shard), (head, 7, tail), &sorted, |query, fold| bind_fold(query, fold)).await?;
     let said: Vec<_> = sorted.iter().filter_map(|fold| Some((fold.alert, fold.said.as_ref()?))).collect();
-    let statement = format!(
-        "UPDATE alerts SET severity = given.severity, annotations = given.annotations, content = given.content \
-        FROM given WHERE alerts.tenant = {} AND alerts.shard = {} AND alerts.id = given.id",
-        shard.tenant, shard.number
-    );
-    let given: (&[&str], &str) = (&["id", "severity", "annotations", "content"], &statement);
-    with_given(session, COMMIT, given, &said, |query, (alert, (severity, annotations, content))| {
+    let statement = "UPDATE alerts SET severity = given.severity, annotations = given.annotations, content = given.content \
+        FROM given WHERE alerts.tenant = given.tenant AND alerts.shard = given.shard AND alerts.id = given.id";
+    let given: (&[&str], &str) = (&["id", "severity", "annotations", "content"], statement);
+    with_given(session, (COMMIT, shard), given, &said, |query, (alert, (severity, annotations, content))| {
         let query = query.bind(alert.0.cast_signed()).bind(*severity as i32);
         query.bind(json::write(&json::LabelsOut(annotations))).bind(content.cast_signed())
     })

@@ -242,16 +242,14 @@ impl<B: Backend> ForecastStore for B {
 
     fn mark_forecasts<'a>(&'a self, shard: Shard, rows: &'a [KeptForecast]) -> Answer<'a, ()> {
         Box::pin(async move {
-            let statement = format!(
-                "UPDATE forecasts SET marked = given.marked, first_at = given.first_at FROM given \
-                WHERE forecasts.tenant = {} AND forecasts.shard = {} AND forecasts.subject = given.subject \
-                AND forecasts.horizon = given.horizon AND forecasts.at = given.at AND forecasts.name = given.name",
-                shard.tenant, shard.number
-            );
+            let statement = "UPDATE forecasts SET marked = given.marked, first_at = given.first_at FROM given \
+                WHERE forecasts.tenant = given.tenant AND forecasts.shard = given.shard \
+                AND forecasts.subject = given.subject AND forecasts.horizon = given.horizon \
+                AND forecasts.at = given.at AND forecasts.name = given.name";
             for piece in rows.chunks(PIECE) {
                 let mut lease = self.lease(FORECASTS).await?;
-                let given: (&[&str], &str) = (&["subject", "horizon", "at", "name", "marked", "first_at"], &statement);
-                with_given(lease.session(), FORECASTS, given, piece, |query, row| {
+                let given: (&[&str], &str) = (&["subject", "horizon", "at", "name", "marked", "first_at"], statement);
+                with_given(lease.session(), (FORECASTS, shard), given, piece, |query, row| {
                     let KeptForecast { at, horizon, subject, name, outcome, .. } = row;
                     let first = outcome.and_then(|came| came.first_at).map(Timestamp::micros);
                     let query = query.bind(*subject as u8).bind(*horizon).bind(at.micros()).bind(name.clone());

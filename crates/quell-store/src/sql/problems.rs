@@ -122,13 +122,10 @@ async fn write_moved<S: Session>(session: &mut S, shard: Shard, rows: &[Recognit
         }
     }
     let moved: Vec<(u64, u64)> = moved.into_iter().collect();
-    let statement = format!(
-        "UPDATE recognitions SET signature = given.signature FROM given WHERE recognitions.tenant = {} \
-        AND recognitions.shard = {} AND recognitions.incident = given.incident",
-        shard.tenant, shard.number
-    );
-    let given: (&[&str], &str) = (&["incident", "signature"], &statement);
-    with_given(session, COMMIT, given, &moved, |query, (incident, to)| {
+    let statement = "UPDATE recognitions SET signature = given.signature FROM given WHERE recognitions.tenant = given.tenant \
+        AND recognitions.shard = given.shard AND recognitions.incident = given.incident";
+    let given: (&[&str], &str) = (&["incident", "signature"], statement);
+    with_given(session, (COMMIT, shard), given, &moved, |query, (incident, to)| {
         query.bind(incident.cast_signed()).bind(to.cast_signed())
     })
     .await

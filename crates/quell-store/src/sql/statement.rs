@@ -102,8 +102,11 @@ pub(crate) fn within(select: &str, shard: Shard, table: &str) -> Query {
 pub(crate) struct Frame<'a> {
     /// Before them.
     pub(crate) before: &'a str,
-    /// Where each row begins with tenant and shard: those.
-    pub(crate) shard: Option<Shard>,
+    /// The shard, whose tenant and number each row begins with.
+    pub(crate) shard: Shard,
+    /// Other rows are found by them, so it matters how many there are of either: the plan of a run that met an empty table
+    /// must not be kept for one that meets a full one.
+    pub(crate) finds: bool,
     /// The values of a row.
     pub(crate) columns: usize,
     /// After them.
@@ -119,21 +122,23 @@ pub(crate) async fn write_rows<S: Session, I: Sync>(
     items: &[I],
     bind: impl Fn(Query, &I) -> Query + Send,
 ) -> Result<u64, StoreError> {
-    let frame = Frame { before: head, shard: Some(shard), columns, after: tail };
+    let frame = Frame { before: head, shard, finds: false, columns, after: tail };
     in_pieces(session, operation, frame, items, bind).await
 }
 
-/// Runs a statement that reads `columns` of a table `given`, which has one row for each item.
+/// Runs a statement that reads tenant, shard and `columns` of a table `given`, which has one row for each item. Rows of
+/// other tables are found by all of them together: a planner that knows nothing of a table yet takes tenant and shard, as
+/// constants, for so rare that it reads the whole shard for each item. For the same reason it must not look into `given`.
 pub(crate) async fn with_given<S: Session, I: Sync>(
     session: &mut S,
-    operation: &'static str,
+    (operation, shard): (&'static str, Shard),
     (columns, statement): (&[&str], &str),
     items: &[I],
     bind: impl Fn(Query, &I) -> Query + Send,
 ) -> Result<(), StoreError> {
-    let before = format!("WITH given ({}) AS (", columns.join(", "));
+    let before = format!("WITH given (tenant, shard, {}) AS MATERIALIZED (", columns.join(", "));
     let after = format!(") {statement}");
-    let frame = Frame { before: &before, shard: None, columns: columns.len(), after: &after };
+    let frame = Frame { before: &before, shard, finds: true, columns: columns.len(), after: &after };
     in_pieces(session, operation, frame, items, bind).await.map(drop)
 }
 

@@ -45,7 +45,7 @@ impl Session for SqliteConnection {
     /// `before VALUES (…),(…) after`. Tenant and shard stand in the text, because a numbered parameter that many rows
     /// share is looked up by name for every one of them.
     async fn write(&mut self, operation: &'static str, frame: Frame<'_>, values: Vec<Cell>) -> Result<u64, StoreError> {
-        let Frame { before, shard, columns, after } = frame;
+        let Frame { before, shard, finds: _, columns, after } = frame;
         let rows = values.len() / columns;
         let mut text = String::with_capacity(before.len() + after.len() + rows * (columns * 2 + 8) + 16);
         text.push_str(before);
@@ -53,11 +53,7 @@ impl Session for SqliteConnection {
         let places = &",?".repeat(columns);
         for at in 0..rows {
             text.push_str(if at == 0 { "(" } else { ",(" });
-            match shard {
-                Some(shard) => write!(text, "{},{}{places}", shard.tenant, shard.number),
-                None => text.write_str(&places[1..]),
-            }
-            .expect("writing to a string does not fail");
+            write!(text, "{},{}{places}", shard.tenant, shard.number).expect("writing to a string does not fail");
             text.push(')');
         }
         text.push(' ');
