@@ -208,6 +208,6 @@ impl Desk {
         self.activated.clear();
         self.folds.clear();
         self.forced = true;
-        recover::refold(self, &*rescue.reader, restored.positions.applied).await.map(drop)
+        recover::refold(self, &rescue.reader, restored.positions.applied).await.map(drop)
     }
 }

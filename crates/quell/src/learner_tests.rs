@@ -105,7 +105,7 @@ impl Rig {
             folded: restored.positions.folded,
             journeys: Default::default(),
         };
-        recover::catch_up(&mut desk, &*reader, restored.positions.applied, last).await.expect("caught up");
+        recover::catch_up(&mut desk, &reader, restored.positions.applied, last).await.expect("caught up");
         let gauges = Arc::clone(&desk.gauges);
         let door = Arc::new(Door { shard, appender, reader, store, shelf, published, gauges });
         let gauges = LearnedGauges::new(&registry).expect("of other names");

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,6 +13,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, IntGaugeVec, Opts};
 use quell_domain::Input;
 use quell_formats::config::Config;
+use quell_formats::record;
 use quell_log::embedded::{self, EmbeddedLog, OutageBody};
 use quell_log::kafka::{self, KafkaLog};
 use quell_log::{Append, Clock, DeadLetters, FileLetters, LogState, Read};
@@ -78,11 +80,16 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageB
         let seat = if config.roles.engine { Seat::ask(options.clone()).await? } else { Seat::Never };
         let opened = KafkaLog::open(&spool, options, clock, outage).await?;
         let kafka::Opened { appender, main, commands, reader, last } = opened;
+        let prepared = Arc::new(AtomicBool::new(false));
+        let wanted = Arc::clone(&prepared);
+        main.prepare(Box::new(move |kind, body| {
+            wanted.load(Ordering::Acquire).then(|| record::decode(kind, body).ok())?
+        }));
         return Ok(Log {
             spooled: Some(appender.clone()),
             appender: Arc::new(appender),
             reader: Arc::new(reader),
-            tails: Tails::new(Box::new(main), Box::new(commands), last),
+            tails: Tails::new(Box::new(main), Box::new(commands), last).prepared(prepared),
             place,
             patience: Some(2 * ACK + Duration::from_secs(1)),
             dead,

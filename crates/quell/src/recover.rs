@@ -4,16 +4,18 @@
 //! purpose: anything live; the loop takes over at the end of the backlog.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use quell_domain::{Activation, ArtefactKind, Input, Position, Shard, Timestamp};
 use quell_engine::{Artefact, Engine, Settings};
 use quell_log::{Read, ReadError, Record, Stamp, Stream};
 use quell_store::{Restored, Store};
+use tokio::task::JoinHandle;
 
 use crate::artefacts;
 use crate::desk::Desk;
-use crate::shell::{decoded, moment};
+use crate::shell::{GATHER, ROWS, decoded, moment};
 
 /// Records read at once.
 const CHUNK: usize = 256;
@@ -40,7 +42,7 @@ pub(crate) async fn restore(
 /// decided are decided.
 pub(crate) async fn catch_up(
     desk: &mut Desk,
-    reader: &dyn Read<Input>,
+    reader: &Arc<dyn Read<Input>>,
     applied: Position,
     last: [Position; 2],
 ) -> anyhow::Result<()> {
@@ -54,10 +56,8 @@ pub(crate) async fn catch_up(
         );
     }
     let refolded = refold(desk, reader, applied).await?;
-    let mut from = desk.commands.next();
-    while from <= last_command {
-        let records = next(reader, Stream::Commands, from, last_command).await?;
-        let Some(last) = records.last().map(|record| record.stamp.position) else { break };
+    let mut backlog = Backlog::new(reader, Stream::Commands, desk.commands.next(), last_command);
+    while let Some(records) = backlog.next().await? {
         for record in records {
             desk.journeys.begin(&record);
             let moment = moment(&record);
@@ -67,22 +67,25 @@ pub(crate) async fn catch_up(
             }
         }
         desk.commit(false).await?;
-        from = last.next();
     }
-    let mut from = applied.next();
-    let mut decided = 0_u64;
-    while from <= last_main {
-        let records = next(reader, Stream::Main, from, last_main).await?;
-        let Some(last) = records.last().map(|record| record.stamp.position) else { break };
+    let mut backlog = Backlog::new(reader, Stream::Main, applied.next(), last_main);
+    let (mut decided, mut committed) = (0_u64, Instant::now());
+    while let Some(records) = backlog.next().await? {
         for record in records {
             desk.journeys.begin(&record);
             let moment = moment(&record);
             let input = desk.input(record).await.unwrap_or(Input::Tick);
             desk.apply(moment, &input).await;
             decided += 1;
+            if desk.weight() >= ROWS {
+                desk.commit(false).await?;
+                committed = Instant::now();
+            }
         }
-        desk.commit(false).await?;
-        from = last.next();
+        if desk.weight() == 0 || committed.elapsed() >= GATHER {
+            desk.commit(false).await?;
+            committed = Instant::now();
+        }
     }
     desk.commit(true).await?;
     tracing::info!(refolded, decided, "read what was received before the start");
@@ -90,12 +93,10 @@ pub(crate) async fn catch_up(
 }
 
 /// Folds repeats again that no row contains; how many records there were.
-pub(crate) async fn refold(desk: &mut Desk, reader: &dyn Read<Input>, applied: Position) -> anyhow::Result<u64> {
-    let mut from = desk.folded.next();
+pub(crate) async fn refold(desk: &mut Desk, reader: &Arc<dyn Read<Input>>, applied: Position) -> anyhow::Result<u64> {
+    let mut backlog = Backlog::new(reader, Stream::Main, desk.folded.next(), applied);
     let mut refolded = 0_u64;
-    while from <= applied {
-        let records = next(reader, Stream::Main, from, applied).await?;
-        let Some(last) = records.last().map(|record| record.stamp.position) else { break };
+    while let Some(records) = backlog.next().await? {
         for record in records {
             let moment = moment(&record);
             if let Some(input) = decoded(record) {
@@ -103,9 +104,58 @@ pub(crate) async fn refold(desk: &mut Desk, reader: &dyn Read<Input>, applied: P
                 refolded += 1;
             }
         }
-        from = last.next();
     }
     Ok(refolded)
+}
+
+/// Records up to one, piece by piece: while one piece is decided the next is read and decoded.
+struct Backlog {
+    reader: Arc<dyn Read<Input>>,
+    stream: Stream,
+    through: Position,
+    ahead: Option<JoinHandle<anyhow::Result<Vec<Record<Input>>>>>,
+}
+
+impl Backlog {
+    fn new(reader: &Arc<dyn Read<Input>>, stream: Stream, from: Position, through: Position) -> Backlog {
+        let mut backlog = Backlog { reader: Arc::clone(reader), stream, through, ahead: None };
+        backlog.read_ahead(from);
+        backlog
+    }
+
+    fn read_ahead(&mut self, from: Position) {
+        let (reader, stream, through) = (Arc::clone(&self.reader), self.stream, self.through);
+        self.ahead = (from <= through).then(|| {
+            tokio::spawn(async move {
+                let records = next(&*reader, stream, from, through).await?;
+                Ok(tokio::task::spawn_blocking(move || records.into_iter().map(with_input).collect()).await?)
+            })
+        });
+    }
+
+    /// At least one record; `None` behind the last one.
+    async fn next(&mut self) -> anyhow::Result<Option<Vec<Record<Input>>>> {
+        let Some(ahead) = self.ahead.take() else { return Ok(None) };
+        let records = ahead.await??;
+        let Some(last) = records.last().map(|record| record.stamp.position) else { return Ok(None) };
+        self.read_ahead(last.next());
+        Ok(Some(records))
+    }
+}
+
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        if let Some(ahead) = &self.ahead {
+            ahead.abort();
+        }
+    }
+}
+
+/// Decoded where it can be; what cannot is told of where it is decided.
+fn with_input(record: Record<Input>) -> Record<Input> {
+    let open = record.damage.is_none() && record.carry.is_none();
+    let carry = if open { quell_formats::record::decode(record.kind, &record.body).ok() } else { record.carry };
+    Record { carry, ..record }
 }
 
 /// The records that the store needs next and the log has no more: the first and the last of them.

@@ -20,7 +20,10 @@ use crate::tails::{Tails, Taken};
 const CHUNK: usize = 256;
 
 /// Rows gathered before a commit: enough to share the cost of the transaction, few enough to be told soon.
-const ROWS: usize = 1024;
+pub(crate) const ROWS: usize = 1024;
+
+/// While more records wait, that long is gathered for one commit: it costs a few milliseconds however little is in it.
+pub(crate) const GATHER: Duration = Duration::from_millis(50);
 
 /// Repeats are written at least this often while more of them come.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -70,11 +73,10 @@ pub(crate) async fn run(
                 Taken::Main(records) => {
                     quiet_since = Instant::now();
                     for record in records {
-                        apply(desk, record).await;
-                        if desk.weight() >= ROWS {
-                            desk.commit(false).await?;
-                            overtake(desk, tails).await;
-                        }
+                        one_of_many(desk, tails, record).await?;
+                    }
+                    while quiet_since.elapsed() < GATHER && let Some(record) = tails.try_main() {
+                        one_of_many(desk, tails, record).await?;
                     }
                 }
             },
@@ -107,12 +109,19 @@ async fn finish(desk: &mut Desk, door: &Door, tails: &mut Tails) -> anyhow::Resu
     door.appender.close().await;
     overtake(desk, tails).await;
     while let Some(record) = tails.try_main() {
-        apply(desk, record).await;
-        if desk.weight() >= ROWS {
-            desk.commit(false).await?;
-        }
+        one_of_many(desk, tails, record).await?;
     }
     desk.commit(true).await
+}
+
+/// Decides one record; commits when much has been gathered.
+async fn one_of_many(desk: &mut Desk, tails: &mut Tails, record: Record<Input>) -> anyhow::Result<()> {
+    apply(desk, record).await;
+    if desk.weight() >= ROWS {
+        desk.commit(false).await?;
+        overtake(desk, tails).await;
+    }
+    Ok(())
 }
 
 /// Commands that came while records were decided.

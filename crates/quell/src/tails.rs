@@ -3,6 +3,9 @@
 //!
 //! Absent on purpose: what is done with them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use quell_domain::{Input, Position};
 use quell_log::{Follow, Record};
 
@@ -11,6 +14,7 @@ pub(crate) struct Tails {
     main: Box<dyn Follow<Input>>,
     commands: Box<dyn Follow<Input>>,
     last: [Position; 2],
+    ahead: Arc<AtomicBool>,
 }
 
 /// The next records of one of them.
@@ -26,7 +30,17 @@ pub(crate) enum Taken {
 impl Tails {
     /// `last` is the newest record of each stream as it was found when the log was opened.
     pub(crate) fn new(main: Box<dyn Follow<Input>>, commands: Box<dyn Follow<Input>>, last: [Position; 2]) -> Self {
-        Tails { main, commands, last }
+        Tails { main, commands, last, ahead: Arc::default() }
+    }
+
+    /// Records of the main stream that others received come decoded while that is set.
+    pub(crate) fn prepared(self, ahead: Arc<AtomicBool>) -> Self {
+        Tails { ahead, ..self }
+    }
+
+    /// Whether records shall come decoded; who only counts them needs none.
+    pub(crate) fn decode_ahead(&self, wanted: bool) {
+        self.ahead.store(wanted, Ordering::Release);
     }
 
     /// The last record of each stream that was taken, or was there before.
@@ -36,7 +50,7 @@ impl Tails {
 
     /// The next records, commands first. Safe to cancel.
     pub(crate) async fn next(&mut self, limit: usize) -> Taken {
-        let Tails { main, commands, last } = self;
+        let Tails { main, commands, last, ahead: _ } = self;
         let (at, records) = tokio::select! {
             biased;
             given = commands.recv_many(limit) => (1, given),

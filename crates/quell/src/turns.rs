@@ -146,6 +146,7 @@ impl Turns {
     async fn turn(&mut self, seat: &Seat, closing: watch::Receiver<bool>) -> anyhow::Result<Ended> {
         let published = Arc::clone(&self.door.published);
         published.turn_to(Role::TakingOver);
+        self.tails.decode_ahead(true);
         let ended = tokio::select! {
             biased;
             () = seat.lost() => Ok(Ended::Superseded),
@@ -164,6 +165,7 @@ impl Turns {
             },
         };
         // Its state went with it; what was made ready for it, too.
+        self.tails.decode_ahead(false);
         self.door.shelf.clear();
         self.gauges.in_hand(0, 0);
         self.gauges.unflushed(0);
@@ -230,7 +232,7 @@ impl Turns {
         desk.gauges.in_charge(desk.epoch);
         published.restored(positions.applied);
         let last = self.tails.last();
-        recover::catch_up(&mut desk, &**reader, positions.applied, last).await?;
+        recover::catch_up(&mut desk, reader, positions.applied, last).await?;
         // Records that are there twice have places that nothing comes from.
         published.applied(last[0]);
         Ok(desk)

@@ -57,19 +57,20 @@ pub(super) struct Cursor {
 
 /// A record as it lies there.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Found<B> {
     pub(super) stamp: Stamp,
     pub(super) envelope: Envelope,
-    pub(super) body: Bytes,
+    /// What was made of its bytes.
+    pub(super) body: B,
     /// What its producer gave it to take along.
     pub(super) context: Bytes,
 }
 
 /// What is at the place.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum Step<B> {
     /// A record.
-    Record(Found),
+    Record(Found<B>),
     /// One that is on the log already.
     Again,
     /// One that cannot be read.
@@ -165,21 +166,25 @@ impl Cursor {
         Ok(())
     }
 
-    /// Waits up to `wait` for the next record.
-    pub(super) fn step(&mut self, wait: Duration) -> KafkaResult<Step> {
+    /// Waits up to `wait` for the next record. What is wanted of its bytes is made by `take` while they lie where the
+    /// client put them, so that nobody copies what nobody keeps; of a record that is there again it is dropped.
+    pub(super) fn step<B>(&mut self, wait: Duration, take: impl FnOnce(&Envelope, &[u8]) -> B) -> KafkaResult<Step<B>> {
         if !self.placed {
             self.place(self.next)?;
         }
-        let (at, read, body, context) = match self.poll(wait)? {
+        let (at, read, context) = match self.poll(wait)? {
             None => return Ok(Step::End),
             Some(message) => {
-                let body = Bytes::copy_from_slice(message.payload().unwrap_or_default());
-                let read = decode(&message).map_err(|why| Box::new(damage(&message, why, body.clone())));
-                (message.offset(), read, body, context(&message))
+                let bytes = message.payload().unwrap_or_default();
+                let read = match decode(&message) {
+                    Ok(envelope) => Ok((envelope, take(&envelope, bytes))),
+                    Err(why) => Err(Box::new(damage(&message, why, Bytes::copy_from_slice(bytes)))),
+                };
+                (message.offset(), read, context(&message))
             }
         };
-        let envelope = match read {
-            Ok(envelope) => envelope,
+        let (envelope, body) = match read {
+            Ok(read) => read,
             Err(damage) => {
                 self.next = at + 1;
                 return Ok(Step::Damaged(self.stamp(at), damage));

@@ -54,7 +54,7 @@ pub use publisher::{Publisher, Untaken};
 pub use raw::{RawMessage, RawOptions, RawTopic};
 pub use reader::Reader;
 pub use security::{Mechanism, NotBuilt, Sasl, Security, Tls};
-pub use tail::Tail;
+pub use tail::{Prepare, Tail};
 
 use crate::contract::{Clock, LogState, ReadError, Stream};
 use crate::embedded::{self, OutageBody};

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use quell_domain::Position;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -72,7 +73,7 @@ fn read<T>(cursor: &mut Cursor, stream: Stream, from: Position, limit: usize) ->
     cursor.seek(offset(from)).map_err(away)?;
     let mut until = Instant::now() + ANSWER;
     while records.len() < limit && bytes < READ_BYTES && cursor.next() < high {
-        match cursor.step(ANSWER) {
+        match cursor.step(ANSWER, |_, bytes| Bytes::copy_from_slice(bytes)) {
             Ok(Step::Record(found)) => {
                 bytes += found.body.len();
                 records.push(record(found));
@@ -102,7 +103,7 @@ fn read<T>(cursor: &mut Cursor, stream: Stream, from: Position, limit: usize) ->
     Ok(records)
 }
 
-pub(super) fn record<T>(found: Found) -> Record<T> {
+fn record<T>(found: Found<Bytes>) -> Record<T> {
     let Found { stamp, envelope, body, context } = found;
     Record { stamp, kind: envelope.kind, body, carry: None, origin: Some(envelope.origin), context, damage: None }
 }

@@ -1,20 +1,22 @@
 //! New records of one stream, in order, each once, read by a thread of its own.
 //!
-//! A record of this process comes with what it carried, so that it is not decoded again. Absent on purpose: records of
-//! before the log was opened; see [`super::Reader`].
+//! A record of this process comes with what it carried, so that it is not decoded again; others are decoded on this
+//! thread where [`Tail::prepare`] says how, while its reader does something else. Absent on purpose: what bytes mean, and
+//! records of before the log was opened; see [`super::Reader`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use quell_domain::RecordKind;
 use rdkafka::error::KafkaError;
 use tokio::sync::mpsc;
 
-use super::cursor::{Cursor, Step};
+use super::cursor::{Cursor, Found, Step};
+use super::envelope::Envelope;
 use super::own::Own;
-use super::reader::record;
 use crate::contract::{Follow, Record};
 use crate::room::Ticket;
 
@@ -23,17 +25,37 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Between two tries of a broker that is away.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Makes of a record's bytes what its reader wants; `None` leaves that to the reader.
+pub type Prepare<T> = Box<dyn Fn(RecordKind, &[u8]) -> Option<T> + Send + Sync>;
+
 /// New records of one stream, in order, each once.
-#[derive(Debug)]
 pub struct Tail<T> {
     records: mpsc::UnboundedReceiver<Delivered<T>>,
     room: Arc<Room>,
+    prepare: Arc<OnceLock<Prepare<T>>>,
 }
 
-/// A record on its way to the reader, with the room that it holds if this process appended it.
+impl<T> std::fmt::Debug for Tail<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tail").field("room", &self.room).finish_non_exhaustive()
+    }
+}
+
+/// A record on its way to the reader.
 #[derive(Debug)]
 struct Delivered<T> {
     record: Record<T>,
+    /// What it holds of the tail's room: the bytes that it has, or had.
+    weight: usize,
+    /// The room that it holds if this process appended it.
+    ticket: Option<Ticket>,
+}
+
+/// What is handed over of a record's bytes.
+struct Made<T> {
+    carry: Option<T>,
+    body: Bytes,
+    weight: usize,
     ticket: Option<Ticket>,
 }
 
@@ -74,15 +96,26 @@ impl<T: Send + 'static> Tail<T> {
     /// Reads from where the cursor stands, until the log is closed.
     pub(super) fn start(cursor: Cursor, room: Arc<Room>, own: Arc<Own<T>>, closing: Arc<AtomicBool>) -> Tail<T> {
         let (end, records) = mpsc::unbounded_channel();
-        let thread = Reading { cursor, room: Arc::clone(&room), own, closing, end };
+        let prepare = Arc::new(OnceLock::new());
+        let thread = Reading { cursor, room: Arc::clone(&room), own, closing, end, prepare: Arc::clone(&prepare) };
         std::thread::spawn(move || thread.run());
-        Tail { records, room }
+        Tail { records, room, prepare }
     }
 
-    fn taken(&self, Delivered { record, ticket }: Delivered<T>) -> Record<T> {
-        drop(ticket);
-        self.room.give(1, record.weight());
-        record
+    /// From now on records that came from elsewhere carry what this makes of them, instead of their bytes. Only the first
+    /// call counts.
+    pub fn prepare(&self, with: Prepare<T>) {
+        // A second one changes nothing, as promised.
+        self.prepare.set(with).ok();
+    }
+
+    fn taken(&self, delivered: Vec<Delivered<T>>) -> Vec<Record<T>> {
+        self.room.give(delivered.len(), delivered.iter().map(|delivered| delivered.weight).sum());
+        let records = delivered.into_iter().map(|Delivered { record, weight: _, ticket }| {
+            drop(ticket);
+            record
+        });
+        records.collect()
     }
 }
 
@@ -91,13 +124,13 @@ impl<T: Send + 'static> Follow<T> for Tail<T> {
         Box::pin(async move {
             let mut delivered = Vec::new();
             self.records.recv_many(&mut delivered, limit).await;
-            delivered.into_iter().map(|delivered| self.taken(delivered)).collect()
+            self.taken(delivered)
         })
     }
 
     fn try_recv(&mut self) -> Option<Record<T>> {
         let delivered = self.records.try_recv().ok()?;
-        Some(self.taken(delivered))
+        self.taken(vec![delivered]).pop()
     }
 }
 
@@ -108,6 +141,7 @@ struct Reading<T> {
     own: Arc<Own<T>>,
     closing: Arc<AtomicBool>,
     end: mpsc::UnboundedSender<Delivered<T>>,
+    prepare: Arc<OnceLock<Prepare<T>>>,
 }
 
 impl<T: Send + 'static> Reading<T> {
@@ -117,7 +151,8 @@ impl<T: Send + 'static> Reading<T> {
             if !self.room.wait() {
                 continue;
             }
-            match self.cursor.step(LOOK) {
+            let (own, prepare) = (&self.own, self.prepare.get());
+            match self.cursor.step(LOOK, |envelope, bytes| Made::of(envelope, bytes, own, prepare)) {
                 Ok(step) => {
                     away = false;
                     self.hand_over(step);
@@ -133,28 +168,25 @@ impl<T: Send + 'static> Reading<T> {
         }
     }
 
-    fn hand_over(&mut self, step: Step) {
-        let mut ticket = None;
-        let record = match step {
+    fn hand_over(&mut self, step: Step<Made<T>>) {
+        let delivered = match step {
             Step::End => return,
             Step::Again => None,
-            Step::Record(found) => {
-                let mut record = record::<T>(found);
-                if let Some((carry, held)) = record.origin.and_then(|origin| self.own.claim(origin)) {
-                    (record.carry, ticket) = (carry, Some(held));
-                }
-                if record.carry.is_some() {
-                    record.body = Bytes::new();
-                }
-                Some(record)
+            Step::Record(Found { stamp, envelope: Envelope { kind, origin, .. }, body: made, context }) => {
+                let Made { carry, body, weight, ticket } = made;
+                let record = Record { stamp, kind, body, carry, origin: Some(origin), context, damage: None };
+                Some(Delivered { record, weight, ticket })
             }
-            Step::Damaged(stamp, damage) => Some(Record::damaged(stamp, damage)),
+            Step::Damaged(stamp, damage) => {
+                let record = Record::damaged(stamp, damage);
+                Some(Delivered { weight: record.weight(), record, ticket: None })
+            }
         };
         self.own.read(self.cursor.mark());
-        if let Some(record) = record {
-            self.room.take(record.weight());
+        if let Some(delivered) = delivered {
+            self.room.take(delivered.weight);
             // A reader that went away changes nothing.
-            self.end.send(Delivered { record, ticket }).ok();
+            self.end.send(delivered).ok();
         }
     }
 
@@ -174,6 +206,19 @@ impl<T: Send + 'static> Reading<T> {
             return true;
         }
         false
+    }
+}
+
+impl<T> Made<T> {
+    /// What this process put there comes as it was kept; of others' records what is prepared, else a copy.
+    fn of(envelope: &Envelope, bytes: &[u8], own: &Own<T>, prepare: Option<&Prepare<T>>) -> Made<T> {
+        let (carry, ticket) = own.claim(envelope.origin).map_or((None, None), |(carry, ticket)| (carry, Some(ticket)));
+        if carry.is_some() {
+            return Made { carry, body: Bytes::new(), weight: 0, ticket };
+        }
+        let carry = prepare.and_then(|prepare| prepare(envelope.kind, bytes));
+        let body = if carry.is_some() { Bytes::new() } else { Bytes::copy_from_slice(bytes) };
+        Made { carry, body, weight: bytes.len(), ticket }
     }
 }
 
