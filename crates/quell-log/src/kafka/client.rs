@@ -82,7 +82,7 @@ pub(super) fn producer(brokers: &str, security: &Security, max_bytes: usize, pat
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("compression.type", "lz4")
-        .set("linger.ms", "5")
+        .set("linger.ms", "1")
         .set("message.timeout.ms", patience_ms.to_string())
         .set("message.max.bytes", max_bytes.to_string())
         .set("queue.buffering.max.messages", "100000")
