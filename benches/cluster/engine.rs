@@ -28,10 +28,16 @@ const LOOK: Duration = Duration::from_millis(10);
 /// No node may take longer.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The same records by four ways.
+/// Some records by four ways, several times.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Sides {
     pub(crate) what: String,
+    pub(crate) rounds: Vec<Side>,
+}
+
+/// The same records by four ways.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Side {
     pub(crate) produced: Phase,
     pub(crate) consumed: Phase,
     pub(crate) decoded: Phase,
@@ -46,21 +52,23 @@ pub(crate) async fn measure(place: &Place, arguments: &Arguments, batch: u64) ->
     let node = place.node(&prefix, 0, &store).await?;
     settled(&node, 0.0).await?;
     node.stop().await?;
-    let repeats: Vec<Bytes> = mix.known().into_iter().cycle().take((arguments.alerts / batch) as usize).collect();
+    let (share, records) = (arguments.new_share, arguments.alerts / batch);
+    let mut sides = [
+        Sides { what: format!("repeats, bodies of {batch}"), rounds: Vec::new() },
+        Sides { what: format!("{:.0} % new, bodies of {batch}", share * 100.0), rounds: Vec::new() },
+    ];
+    let repeats: Vec<Bytes> = mix.known().into_iter().cycle().take(usize::try_from(records)?).collect();
     let mut mixed = mix.clone();
-    let share = arguments.new_share;
-    let mixed: Vec<Bytes> = (0..arguments.alerts / 2 / batch).map(|_| mixed.body(share).into()).collect();
-    let mut sides = Vec::new();
-    for (name, bodies) in [("repeats", repeats), ("new", mixed)] {
-        let what = match name {
-            "repeats" => format!("repeats, bodies of {batch}"),
-            _ => format!("{:.0} % new, bodies of {batch}", share * 100.0),
-        };
-        sides.push(side(place, (&prefix, name), &store, (what, batch), &bodies).await?);
-        eprintln!("{}: done", sides.last().map_or("", |side| &side.what));
+    for round in 1..=arguments.rounds {
+        // New ones are new in each round.
+        let mixed: Vec<Bytes> = (0..records / 2).map(|_| mixed.body(share).into()).collect();
+        for (at, bodies) in [(0, &repeats), (1, &mixed)] {
+            sides[at].rounds.push(side(place, (&prefix, &format!("raw{at}{round}")), &store, batch, bodies).await?);
+        }
+        eprintln!("bodies of {batch}, round {round} of {}: done", arguments.rounds);
     }
     store.stop().await?;
-    Ok(sides)
+    Ok(sides.into())
 }
 
 /// One set of records: put on the log for a node that decides them, and raw on a topic of their own.
@@ -68,9 +76,9 @@ async fn side(
     place: &Place,
     (prefix, name): (&str, &str),
     store: &Store,
-    (what, batch): (String, u64),
+    batch: u64,
     bodies: &[Bytes],
-) -> Result<Sides> {
+) -> Result<Side> {
     fill(place, prefix, bodies).await?;
     // The topic of the raw ones is made by opening a log there.
     let raw = format!("{prefix}{name}");
@@ -95,7 +103,7 @@ async fn side(
     });
     let (produced, consumed, decoded) = by_hand.await??;
     let decided = decided(place, prefix, store, records, batch).await?;
-    Ok(Sides { what, produced, consumed, decoded, decided })
+    Ok(Side { produced, consumed, decoded, decided })
 }
 
 /// Puts records onto the log as a gateway does, which follows them as it goes.

@@ -9,6 +9,7 @@ mod paced;
 mod place;
 mod table;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +22,9 @@ use quell_domain::Timestamp;
 use mix::Mix;
 use place::{Cluster, Place};
 use table::{Results, Run};
+
+/// Names of threads that are told.
+const THREADS: usize = 5;
 
 /// Measures quell on Kafka and PostgreSQL.
 #[derive(Parser, Clone)]
@@ -40,6 +44,9 @@ pub(crate) struct Arguments {
     /// Alerts of each phase; half as many where some are new.
     #[arg(long, default_value_t = 2_000_000)]
     alerts: u64,
+    /// How often the parts that go as fast as they can are measured; medians are told.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
     /// Distinct alerts that are known beforehand.
     #[arg(long, default_value_t = 20_000)]
     pool: u64,
@@ -114,7 +121,6 @@ async fn measure(arguments: &Arguments, place: &Place) -> Result<Results> {
             let run = as_fast_as_it_goes(arguments, &mut cluster, *nodes).await;
             cluster.stop().await?;
             results.runs.push(run?);
-            eprintln!("{nodes} nodes: done");
         }
     }
     if asked(Part::Paced) {
@@ -150,14 +156,29 @@ fn loads(arguments: &Arguments) -> Loads {
 
 async fn as_fast_as_it_goes(arguments: &Arguments, cluster: &mut Cluster, nodes: usize) -> Result<Run> {
     let Loads { known, repeats, mixed } = loads(arguments);
-    let mut run = Run { what: format!("quell, {nodes} on Kafka and PostgreSQL"), ..Run::default() };
+    let mut run = Run { what: format!("quell, {nodes} on Kafka and PostgreSQL"), nodes, ..Run::default() };
     for (load, times) in [(&known, 1), (&known, repeats), (&mixed, 1)] {
-        let before = cluster.used()?;
+        let (before, threads) = (cluster.used()?, cluster.threads()?);
         run.phases.push(phase(cluster, load, times).await?);
+        eprintln!(
+            "{nodes} nodes, phase {} of 3: {:.1} s",
+            run.phases.len(),
+            run.phases.last().map_or(0.0, |phase| phase.wall)
+        );
         run.used.push(cluster.used()?.since(before));
+        run.threads.push(busiest(&threads, &cluster.threads()?));
     }
     run.resident_mib = cluster.resident_bytes()? as f64 / f64::from(1 << 20);
     Ok(run)
+}
+
+/// The threads that used most between two looks, by name.
+fn busiest(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> Vec<(String, f64)> {
+    let used = |(name, cpu): (&String, &f64)| (name.clone(), cpu - before.get(name).copied().unwrap_or_default());
+    let mut used: Vec<(String, f64)> = after.iter().map(used).collect();
+    used.sort_by(|one, other| other.1.total_cmp(&one.1));
+    used.truncate(THREADS);
+    used
 }
 
 async fn alertmanager(arguments: &Arguments, folder: &Path) -> Result<Run> {
@@ -180,4 +201,17 @@ async fn alertmanager(arguments: &Arguments, folder: &Path) -> Result<Run> {
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX)) - Duration::from_secs(60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_told_by_what_they_used_since() {
+        let before = BTreeMap::from([("a".to_owned(), 5.0), ("b".to_owned(), 1.0)]);
+        let after = BTreeMap::from([("a".to_owned(), 6.0), ("b".to_owned(), 3.0), ("c".to_owned(), 1.5)]);
+        let told = busiest(&before, &after);
+        assert_eq!(told, [("b".to_owned(), 2.0), ("c".to_owned(), 1.5), ("a".to_owned(), 1.0)]);
+    }
 }

@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Between two probes.
 const PROBE: Duration = Duration::from_millis(100);
 /// Between two looks at memory.
-const SAMPLE: Duration = Duration::from_secs(2);
+pub(crate) const SAMPLE: Duration = Duration::from_secs(2);
 
 /// What came of a rate.
 #[derive(Clone, Debug, Default, Serialize)]

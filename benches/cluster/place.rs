@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: servers that run already.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -112,6 +113,17 @@ impl Cluster {
             postgres: process::family_cpu_seconds(self.store.pid)?,
             client: process::cpu_seconds(std::process::id())?,
         })
+    }
+
+    /// CPU seconds of the nodes' threads, by name.
+    pub(crate) fn threads(&self) -> Result<BTreeMap<String, f64>> {
+        let mut all = BTreeMap::new();
+        for pid in self.pids() {
+            for (name, cpu) in process::thread_cpu_seconds(pid)? {
+                *all.entry(name).or_default() += cpu;
+            }
+        }
+        Ok(all)
     }
 
     /// The place of the node that decides.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use quell_benches::figures::median;
 use quell_benches::phase::{Phase, Phases};
 use serde::Serialize;
 
@@ -25,12 +26,6 @@ pub(crate) struct Results {
     pub(crate) alertmanager: Vec<Phases>,
     pub(crate) quell: Vec<Phases>,
     pub(crate) restart: Option<Restart>,
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 type Pick = fn(&Phases) -> &Phase;

@@ -1,14 +1,15 @@
 //! The client: the same bodies over a few kept-alive connections, as fast as they are answered.
 //!
-//! Deliberately absent: retries; an answer other than 2xx ends the run.
+//! Who is told to come again, because more waits than may, comes again when it was told to. Deliberately absent: any other
+//! retry; an answer other than these ends the run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use quell_domain::Timestamp;
-use quell_sim::http::Connection;
+use quell_sim::http::{Connection, Response};
 use tokio::task::JoinSet;
 
 use crate::percentile;
@@ -65,27 +66,47 @@ pub async fn phase<P: Peer>(peer: &mut P, load: &Load, times: u64) -> Result<Pha
     for number in 0..load.connections {
         let (bodies, next, address) = (load.bodies.clone(), next.clone(), addresses[number % addresses.len()]);
         clients.spawn(async move {
-            let (mut connection, mut took) = (Connection::new(address, PATIENCE), Vec::new());
+            let (mut connection, mut took, mut refused) = (Connection::new(address, PATIENCE), Vec::new(), 0);
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 if at >= total {
-                    return Ok(took);
+                    return Ok::<_, anyhow::Error>((took, refused));
                 }
                 let sent = Instant::now();
-                let response = connection.post("/api/v2/alerts", bodies[at % bodies.len()].as_bytes()).await?;
-                ensure!(response.status == 200, "{} {}", response.status, response.text());
+                refused += send(&mut connection, bodies[at % bodies.len()].as_bytes()).await?;
                 took.push(sent.elapsed());
             }
         });
     }
-    let mut took = Vec::new();
+    let (mut took, mut refused) = (Vec::new(), 0);
     while let Some(client) = clients.join_next().await {
-        took.extend(client.context("a client panicked")??);
+        let (of_one, refusals) = client.context("a client panicked")??;
+        took.extend(of_one);
+        refused += refusals;
     }
     peer.settle().await?;
     let wall = begun.elapsed().as_secs_f64();
     took.sort_unstable();
     let millis = |share| percentile(&took, share).as_secs_f64() * 1_000.0;
     let cpu_seconds = peer.cpu_seconds()? - cpu;
-    Ok(Phase { alerts: load.alerts * times, wall, cpu_seconds, p50_ms: millis(0.5), p99_ms: millis(0.99) })
+    Ok(Phase { alerts: load.alerts * times, wall, cpu_seconds, p50_ms: millis(0.5), p99_ms: millis(0.99), refused })
+}
+
+/// Sends a body until it is taken; how often it was refused for want of room before.
+///
+/// # Errors
+/// At any answer but 200, and 503 with a time to come again.
+pub async fn send(connection: &mut Connection, body: &[u8]) -> Result<u64> {
+    let mut refused = 0;
+    loop {
+        let answer = connection.post("/api/v2/alerts", body).await?;
+        match answer {
+            Response { status: 200, .. } => return Ok(refused),
+            Response { status: 503, retry_after: Some(seconds), .. } => {
+                refused += 1;
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+            }
+            answer => bail!("{} {}", answer.status, answer.text()),
+        }
+    }
 }

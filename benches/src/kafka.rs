@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use quell_domain::{RecordKind, Source, Timestamp};
 use quell_log::kafka::{Appender, KafkaLog, Opened, Options};
-use quell_log::{Append, Clock, Draft, Stream};
+use quell_log::{Append, AppendError, Clock, Draft, Stream};
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -22,6 +22,9 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::phase::Phase;
 use crate::process;
+
+/// After a record for which there was no room.
+const AGAIN: Duration = Duration::from_millis(2);
 
 /// The clock on the wall.
 #[derive(Debug)]
@@ -154,14 +157,15 @@ pub async fn append(appender: &Appender<()>, bodies: &[Bytes], records: u64, bat
     let ways = (0..ways).map(|way| async move {
         for number in (way..records).step_by(usize::try_from(ways)?) {
             let body = bodies[usize::try_from(number % bodies.len() as u64)?].clone();
-            let draft = Draft {
-                stream: Stream::Main,
-                kind: RecordKind::Alerts(Source::AlertmanagerApi),
-                body,
-                carry: None,
-                context: Bytes::new(),
-            };
-            ensure!(appender.append(draft).await?.stamp().is_some(), "a record went into the spool");
+            let kind = RecordKind::Alerts(Source::AlertmanagerApi);
+            let draft = Draft { stream: Stream::Main, kind, body, carry: None, context: Bytes::new() };
+            loop {
+                match appender.append(draft.clone()).await {
+                    // A sender would be told to come again.
+                    Err(AppendError::Overloaded { .. }) => tokio::time::sleep(AGAIN).await,
+                    appended => break ensure!(appended?.stamp().is_some(), "a record went into the spool"),
+                }
+            }
         }
         Ok(())
     });

@@ -4,6 +4,7 @@
 //! Deliberately absent: the measurements themselves (`benches/` and `src/bin/`).
 
 pub mod drive;
+pub mod figures;
 pub mod kafka;
 pub mod phase;
 pub mod process;

@@ -15,6 +15,8 @@ pub struct Phase {
     pub p50_ms: f64,
     /// Until the answer, of 99 in 100.
     pub p99_ms: f64,
+    /// Times that a sender was told to come again.
+    pub refused: u64,
 }
 
 impl Phase {
@@ -27,6 +29,7 @@ impl Phase {
             cpu_seconds: self.cpu_seconds + other.cpu_seconds,
             p50_ms: self.p50_ms.max(other.p50_ms),
             p99_ms: self.p99_ms.max(other.p99_ms),
+            refused: self.refused + other.refused,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What Linux says of a running process. Deliberately absent: other systems.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
@@ -44,6 +45,27 @@ fn parent(stat: &str) -> Option<u32> {
     fields.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// CPU seconds of a process's living threads by their names, in which numbers are left out.
+///
+/// # Errors
+/// When there is no such process.
+pub fn thread_cpu_seconds(pid: u32) -> io::Result<BTreeMap<String, f64>> {
+    let mut threads = BTreeMap::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // One that ends meanwhile is left out.
+        let Ok(stat) = fs::read_to_string(entry?.path().join("stat")) else { continue };
+        let Some((name, cpu)) = thread_name(&stat).zip(parse_cpu(&stat)) else { continue };
+        *threads.entry(name).or_default() += cpu;
+    }
+    Ok(threads)
+}
+
+fn thread_name(stat: &str) -> Option<String> {
+    let (head, _) = stat.rsplit_once(')')?;
+    let (_, name) = head.split_once('(')?;
+    Some(name.trim_matches(|c: char| c.is_ascii_digit() || c == '-').to_owned())
+}
+
 /// Resident memory of a process in bytes.
 ///
 /// # Errors
@@ -64,11 +86,14 @@ mod tests {
         let stat = "7 (a ) b) S 1 2 3 4 5 6 7 8 9 10 100 50 25 25 20 0";
         assert_eq!(parse_cpu(stat), Some(2.0));
         assert_eq!(parent(stat), Some(1));
+        assert_eq!(thread_name(stat).as_deref(), Some("a ) b"));
+        assert_eq!(thread_name("7 (rdk:broker-12) S 1").as_deref(), Some("rdk:broker"));
     }
 
     #[test]
     fn knows_this_process() {
         assert!(cpu_seconds(std::process::id()).is_ok());
+        assert!(thread_cpu_seconds(std::process::id()).is_ok_and(|threads| !threads.is_empty()));
         assert!(resident_bytes(std::process::id()).expect("Linux") > 100_000);
     }
 }
