@@ -4,21 +4,32 @@
 //! purpose: anything live; the loop takes over at the end of the backlog.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use quell_domain::{Activation, ArtefactKind, Input, Position, Shard, Timestamp};
 use quell_engine::{Artefact, Engine, Settings};
 use quell_log::{Read, ReadError, Record, Stamp, Stream};
 use quell_store::{Restored, Store};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::artefacts;
 use crate::desk::Desk;
-use crate::shell::{GATHER, ROWS, decoded, moment};
+use crate::shell::{ROWS, decoded, moment};
 
 /// Records read at once.
 const CHUNK: usize = 256;
+
+/// Pieces that were read and wait, decoded or about to be.
+const AHEAD: usize = 2;
+
+/// Rows gathered before a commit of the backlog: nobody waits for what lies that far back.
+const BACKLOG_ROWS: usize = 4 * ROWS;
+
+/// How long they are gathered at most.
+const BACKLOG_GATHER: Duration = Duration::from_secs(1);
 
 /// The engine's state as committed, and the positions to go on from.
 pub(crate) async fn restore(
@@ -77,12 +88,12 @@ pub(crate) async fn catch_up(
             let input = desk.input(record).await.unwrap_or(Input::Tick);
             desk.apply(moment, &input).await;
             decided += 1;
-            if desk.weight() >= ROWS {
+            if desk.weight() >= BACKLOG_ROWS {
                 desk.commit(false).await?;
                 committed = Instant::now();
             }
         }
-        if desk.weight() == 0 || committed.elapsed() >= GATHER {
+        if desk.weight() == 0 || committed.elapsed() >= BACKLOG_GATHER {
             desk.commit(false).await?;
             committed = Instant::now();
         }
@@ -108,54 +119,58 @@ pub(crate) async fn refold(desk: &mut Desk, reader: &Arc<dyn Read<Input>>, appli
     Ok(refolded)
 }
 
-/// Records up to one, piece by piece: while one piece is decided the next is read and decoded.
+/// Records up to one, piece by piece: while one piece is decided and committed the next ones are read, and decoded on
+/// threads of their own; they come in the order of the log all the same.
 struct Backlog {
-    reader: Arc<dyn Read<Input>>,
-    stream: Stream,
-    through: Position,
-    ahead: Option<JoinHandle<anyhow::Result<Vec<Record<Input>>>>>,
+    pieces: mpsc::Receiver<anyhow::Result<JoinHandle<Vec<Record<Input>>>>>,
+    reading: JoinHandle<()>,
 }
 
 impl Backlog {
     fn new(reader: &Arc<dyn Read<Input>>, stream: Stream, from: Position, through: Position) -> Backlog {
-        let mut backlog = Backlog { reader: Arc::clone(reader), stream, through, ahead: None };
-        backlog.read_ahead(from);
-        backlog
-    }
-
-    fn read_ahead(&mut self, from: Position) {
-        let (reader, stream, through) = (Arc::clone(&self.reader), self.stream, self.through);
-        self.ahead = (from <= through).then(|| {
-            tokio::spawn(async move {
-                let records = next(&*reader, stream, from, through).await?;
-                Ok(tokio::task::spawn_blocking(move || records.into_iter().map(with_input).collect()).await?)
-            })
+        let (give, pieces) = mpsc::channel(AHEAD);
+        let reader = Arc::clone(reader);
+        let reading = tokio::spawn(async move {
+            let mut from = from;
+            while from <= through {
+                let read = next(&*reader, stream, from, through).await;
+                let last = read.as_ref().ok().and_then(|records| records.last()).map(|record| record.stamp.position);
+                let piece = read
+                    .map(|records| tokio::task::spawn_blocking(move || records.into_iter().map(with_input).collect()));
+                // Whoever took the others may have gone away, and an error is the last that comes.
+                if give.send(piece).await.is_err() {
+                    return;
+                }
+                let Some(last) = last else { return };
+                from = last.next();
+            }
         });
+        Backlog { pieces, reading }
     }
 
     /// At least one record; `None` behind the last one.
     async fn next(&mut self) -> anyhow::Result<Option<Vec<Record<Input>>>> {
-        let Some(ahead) = self.ahead.take() else { return Ok(None) };
-        let records = ahead.await??;
-        let Some(last) = records.last().map(|record| record.stamp.position) else { return Ok(None) };
-        self.read_ahead(last.next());
-        Ok(Some(records))
+        let Some(piece) = self.pieces.recv().await else { return Ok(None) };
+        let records = piece?.await?;
+        Ok((!records.is_empty()).then_some(records))
     }
 }
 
 impl Drop for Backlog {
     fn drop(&mut self) {
-        if let Some(ahead) = &self.ahead {
-            ahead.abort();
-        }
+        self.reading.abort();
     }
 }
 
 /// Decoded where it can be; what cannot is told of where it is decided.
 fn with_input(record: Record<Input>) -> Record<Input> {
-    let open = record.damage.is_none() && record.carry.is_none();
-    let carry = if open { quell_formats::record::decode(record.kind, &record.body).ok() } else { record.carry };
-    Record { carry, ..record }
+    if record.damage.is_some() || record.carry.is_some() {
+        return record;
+    }
+    match quell_formats::record::decode(record.kind, &record.body) {
+        Ok(input) => Record { carry: Some(input), body: Bytes::new(), ..record },
+        Err(_) => record,
+    }
 }
 
 /// The records that the store needs next and the log has no more: the first and the last of them.

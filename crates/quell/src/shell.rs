@@ -23,7 +23,7 @@ const CHUNK: usize = 256;
 pub(crate) const ROWS: usize = 1024;
 
 /// While more records wait, that long is gathered for one commit: it costs a few milliseconds however little is in it.
-pub(crate) const GATHER: Duration = Duration::from_millis(50);
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Repeats are written at least this often while more of them come.
 const FLUSH: Duration = Duration::from_secs(10);
