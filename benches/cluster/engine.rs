@@ -18,7 +18,7 @@ use quell_log::{Append, Follow};
 use serde::Serialize;
 
 use crate::mix::Mix;
-use crate::place::{Place, Store};
+use crate::place::{Place, Store, Used};
 use crate::{Arguments, now};
 
 /// Appends on their way at once.
@@ -42,6 +42,8 @@ pub(crate) struct Side {
     pub(crate) consumed: Phase,
     pub(crate) decoded: Phase,
     pub(crate) decided: Phase,
+    /// By what took part in deciding.
+    pub(crate) used: Used,
 }
 
 pub(crate) async fn measure(place: &Place, arguments: &Arguments, batch: u64) -> Result<Vec<Sides>> {
@@ -102,8 +104,8 @@ async fn side(
         Ok((produced, consumed, decoded))
     });
     let (produced, consumed, decoded) = by_hand.await??;
-    let decided = decided(place, prefix, store, records, batch).await?;
-    Ok(Side { produced, consumed, decoded, decided })
+    let (decided, used) = decided(place, prefix, store, records, batch).await?;
+    Ok(Side { produced, consumed, decoded, decided, used })
 }
 
 /// Puts records onto the log as a gateway does, which follows them as it goes.
@@ -118,21 +120,25 @@ async fn fill(place: &Place, prefix: &str, bodies: &[Bytes]) -> Result<()> {
 }
 
 /// How fast a node that has just begun decides what waits, from the first twentieth on.
-async fn decided(place: &Place, prefix: &str, store: &Store, records: u64, batch: u64) -> Result<Phase> {
+async fn decided(place: &Place, prefix: &str, store: &Store, records: u64, batch: u64) -> Result<(Phase, Used)> {
     let node = place.node(prefix, 0, store).await?;
     let pid = node.pids()[0];
     let most = records as f64 * 0.95;
     let from = settled(&node, most).await?;
-    let (begun, cpu) = (Instant::now(), process::cpu_seconds(pid)?);
+    let used = || -> Result<Used> {
+        let (quell, broker) = (process::cpu_seconds(pid)?, process::cpu_seconds(place.brokers.pids[0])?);
+        Ok(Used { quell, broker, postgres: process::family_cpu_seconds(store.pid)?, client: 0.0 })
+    };
+    let (begun, before) = (Instant::now(), used()?);
     ensure!(
         from > records as f64 / 2.0,
         "the node had decided most before it was looked at: {from} of {records} were left"
     );
     settled(&node, 0.0).await?;
     let wall = begun.elapsed().as_secs_f64();
-    let cpu_seconds = process::cpu_seconds(pid)? - cpu;
+    let used = used()?.since(before);
     node.stop().await?;
-    Ok(Phase { alerts: from as u64 * batch, wall, cpu_seconds, ..Phase::default() })
+    Ok((Phase { alerts: from as u64 * batch, wall, cpu_seconds: used.quell, ..Phase::default() }, used))
 }
 
 /// Waits until no more than that many records wait to be decided, and the node decides; how many do.

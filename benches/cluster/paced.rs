@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use quell_benches::percentile;
 use quell_benches::servers::Peer;
+use quell_domain::Fingerprint;
 use quell_sim::http::Connection;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -74,7 +75,7 @@ pub(crate) async fn keep(place: &Place, arguments: &Arguments, nodes: usize, soa
     let share = if soak { arguments.soak_share } else { arguments.new_share };
     let senders = tokio::spawn(senders(mix, share, addresses, arguments.rate, arguments.connections, until));
     let resident_mib = watch(&cluster, until).await?;
-    let took = senders.await??;
+    let (took, sent_for) = senders.await??;
     let seconds = begun.elapsed().as_secs_f64();
     let seen = probes.await??;
     let used = cluster.used()?.since(before);
@@ -82,7 +83,7 @@ pub(crate) async fn keep(place: &Place, arguments: &Arguments, nodes: usize, soa
     Ok(Kept {
         nodes,
         asked: arguments.rate,
-        sent: (took.len() as u64 * arguments.batch) as f64 / seconds,
+        sent: (took.len() as u64 * arguments.batch) as f64 / sent_for.as_secs_f64(),
         seconds,
         new_share: share,
         answer_ms: sorted(took),
@@ -96,13 +97,13 @@ pub(crate) async fn keep(place: &Place, arguments: &Arguments, nodes: usize, soa
 async fn watch(cluster: &Cluster, until: Instant) -> Result<Vec<f64>> {
     let mut resident = Vec::new();
     while Instant::now() < until {
-        tokio::time::sleep(SAMPLE).await;
+        tokio::time::sleep(SAMPLE.min(until.saturating_duration_since(Instant::now()))).await;
         resident.push(cluster.resident_bytes()? as f64 / f64::from(1 << 20));
     }
     Ok(resident)
 }
 
-/// How long each answer took. A sender that falls behind sends again at once until it has caught up.
+/// How long each answer took, and all of them. A sender that falls behind sends again at once until it has caught up.
 async fn senders(
     mut mix: Mix,
     share: f64,
@@ -110,7 +111,8 @@ async fn senders(
     rate: f64,
     connections: usize,
     until: Instant,
-) -> Result<Vec<Duration>> {
+) -> Result<(Vec<Duration>, Duration)> {
+    let begun = Instant::now();
     let each = Duration::from_secs_f64(mix.batch() as f64 * connections as f64 / rate);
     let (bodies, waiting) = async_channel(connections);
     let mut all = JoinSet::new();
@@ -142,7 +144,7 @@ async fn senders(
     while let Some(sender) = all.join_next().await {
         took.extend(sender.context("a sender panicked")??);
     }
-    Ok(took)
+    Ok((took, begun.elapsed()))
 }
 
 type Bodies = (tokio::sync::mpsc::Sender<String>, Arc<tokio::sync::Mutex<tokio::sync::mpsc::Receiver<String>>>);
@@ -162,13 +164,15 @@ async fn probe(mut mix: Mix, to: SocketAddr, looked: Vec<SocketAddr>, until: Ins
     while Instant::now() < until {
         tick.tick().await;
         mix.at(now());
-        let answer = connection.post("/api/v2/alerts", mix.probe().as_bytes()).await?;
+        let body = mix.probe();
+        let batch = quell_formats::alertmanager::decode_api(body.as_bytes());
+        let fingerprint = batch.items().first().context("a probe without an alert")?.fingerprint;
+        let answer = connection.post("/api/v2/alerts", body.as_bytes()).await?;
         let answered = Instant::now();
         ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
-        let receipt = answer.receipt.context("an answer without a receipt")?;
         let (looked, seen) = (looked.clone(), Arc::clone(&seen));
         looking.spawn(async move {
-            let each = looked.into_iter().map(|address| visible(address, receipt.clone(), answered));
+            let each = looked.into_iter().map(|address| visible(address, fingerprint, answered));
             let took = futures::future::try_join_all(each).await?;
             seen.lock().unwrap_or_else(PoisonError::into_inner).push(took);
             Ok::<_, anyhow::Error>(())
@@ -181,18 +185,18 @@ async fn probe(mut mix: Mix, to: SocketAddr, looked: Vec<SocketAddr>, until: Ins
 }
 
 /// How long after its answer a request's alert is in an incident that can be read.
-async fn visible(address: SocketAddr, receipt: String, answered: Instant) -> Result<Duration> {
+async fn visible(address: SocketAddr, fingerprint: Fingerprint, answered: Instant) -> Result<Duration> {
     let mut connection = Connection::new(address, PATIENCE);
-    let path = format!("/api/v1/receipts/{receipt}");
+    let path = format!("/api/v1/alerts?fingerprint={fingerprint}");
     while answered.elapsed() < PATIENCE {
         let answer = connection.get(&path).await?;
         if answer.status == 200 {
-            let told: serde_json::Value = serde_json::from_slice(&answer.body).context("a receipt")?;
+            let told: serde_json::Value = serde_json::from_slice(&answer.body).context("a list of alerts")?;
             if told["items"][0]["incident"].is_string() {
                 return Ok(answered.elapsed());
             }
         }
         tokio::time::sleep(LOOK).await;
     }
-    bail!("{receipt} is in no incident after {PATIENCE:?}")
+    bail!("{fingerprint} is in no incident after {PATIENCE:?}")
 }

@@ -126,6 +126,10 @@ fn sides(f: &mut fmt::Formatter<'_>, sides: &[Sides]) -> fmt::Result {
             let cpu = median(rounds.iter().map(|side| of(side).per_cpu_second()));
             writeln!(f, "  {name:<28} {rate:>12.0} alerts/s {cpu:>12.0} alerts/CPU-s")?;
         }
+        let cores = |of: fn(&Used) -> f64| median(rounds.iter().map(|side| of(&side.used) / side.decided.wall));
+        let [quell, broker, postgres] =
+            [cores(|used| used.quell), cores(|used| used.broker), cores(|used| used.postgres)];
+        writeln!(f, "  cores meanwhile: quell {quell:.2}, broker {broker:.2}, postgres {postgres:.2}")?;
         let [decoding, raw] = [share(rounds, |side| &side.decoded), share(rounds, |side| &side.consumed)];
         writeln!(f, "  = {:.0} % of decoding only, {:.0} % of raw consume\n", decoding * 100.0, raw * 100.0)?;
     }
@@ -231,6 +235,7 @@ mod tests {
             consumed: phase(1_000, 1.0),
             decoded: phase(100, 1.0),
             decided: phase(decided, 1.0),
+            used: Used::default(),
         };
         let sides = |decided: [u64; 3]| Results {
             sides: vec![Sides { what: "repeats".into(), rounds: decided.map(side).into() }],
