@@ -84,7 +84,7 @@ impl ProducerContext for Counted {
 pub fn produce(brokers: &str, topic: &str, bodies: &[Bytes], records: u64, batch: u64) -> Result<Phase> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("acks", "all").set("enable.idempotence", "true");
-    config.set("compression.type", "lz4").set("linger.ms", "5").set("queue.buffering.max.kbytes", "262144");
+    config.set("compression.type", "lz4").set("linger.ms", "1").set("queue.buffering.max.kbytes", "262144");
     config.set("message.max.bytes", "16777216");
     let producer: ThreadedProducer<Counted> = config.create_with_context(Counted(AtomicU64::new(0)))?;
     let since = Since::now()?;
