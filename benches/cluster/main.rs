@@ -197,10 +197,15 @@ async fn alertmanager(arguments: &Arguments, folder: &Path) -> Result<Run> {
     Ok(run)
 }
 
-/// The instant written into bodies as their alerts' start: a minute ago.
+/// The instant written into bodies as the start of alerts that last: a minute ago.
 fn now() -> Timestamp {
+    present() - Duration::from_secs(60)
+}
+
+/// The instant at which an alert starts that ends soon.
+fn present() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX)) - Duration::from_secs(60)
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::mix::Mix;
 use crate::place::{Cluster, Place, Used};
-use crate::{Arguments, now};
+use crate::{Arguments, now, present};
 
 /// No answer may take longer, nor an incident.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -133,7 +133,7 @@ async fn senders(
         });
     }
     while Instant::now() < until {
-        mix.at(now());
+        mix.at(present());
         // All senders have ended with an error, which is told below.
         if bodies.send(mix.body(share)).await.is_err() {
             break;
@@ -163,7 +163,7 @@ async fn probe(mut mix: Mix, to: SocketAddr, looked: Vec<SocketAddr>, until: Ins
     let mut looking = JoinSet::new();
     while Instant::now() < until {
         tick.tick().await;
-        mix.at(now());
+        mix.at(present());
         let body = mix.probe();
         let batch = quell_formats::alertmanager::decode_api(body.as_bytes());
         let fingerprint = batch.items().first().context("a probe without an alert")?.fingerprint;

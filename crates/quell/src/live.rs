@@ -144,6 +144,11 @@ impl Published {
         }
     }
 
+    /// Whether there may be other nodes.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Acquire)
+    }
+
     /// Whether as much waits for other nodes as may: what waits for this one has room of its own.
     pub(crate) fn is_too_much(&self) -> bool {
         self.role() == Role::StandingBy && self.others.get().is_some_and(|most| self.lag() >= *most)
@@ -259,7 +264,7 @@ impl Live for Published {
             LogState::Closed => health.not_ready.push("shutting down".into()),
         }
         let role = self.role();
-        if self.shared.load(Ordering::Acquire) {
+        if self.is_shared() {
             health.role = Some(role.words());
         }
         if role == Role::TakingOver {

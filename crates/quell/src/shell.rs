@@ -25,6 +25,9 @@ pub(crate) const ROWS: usize = 1024;
 /// While more records wait, that long is gathered for one commit: it costs a few milliseconds however little is in it.
 const GATHER: Duration = Duration::from_millis(50);
 
+/// Other nodes see by the store how far this one is, at least this often while records come.
+const SAY: Duration = Duration::from_millis(200);
+
 /// Repeats are written at least this often while more of them come.
 const FLUSH: Duration = Duration::from_secs(10);
 
@@ -55,6 +58,7 @@ pub(crate) async fn run(
     let mut flushed = Instant::now();
     let mut tick_after = Instant::now();
     let mut quiet_since = Instant::now();
+    let mut said = (desk.engine.position(), Instant::now());
     loop {
         let due = desk.engine.next_deadline().map(|(at, _)| at);
         let wait = due.map_or(NAP, |at| at.since(clock.now())).min(NAP);
@@ -90,6 +94,11 @@ pub(crate) async fn run(
             () = closed(&mut shutdown) => break,
         }
         let flush = Instant::now() >= flush_at;
+        // Repeats alone commit nothing, and a node that stands by would take them for undecided, and refuse more.
+        if door.published.is_shared() && said.1.elapsed() >= SAY && desk.engine.position() > said.0 {
+            desk.forced = true;
+            said = (desk.engine.position(), Instant::now());
+        }
         desk.commit(flush).await?;
         if flush {
             flushed = Instant::now();

@@ -181,3 +181,24 @@ async fn a_node_that_stands_by_receives_shows_and_takes_commands() -> anyhow::Re
     ensure!(count(&standby, "quell_deciding ").await? == 0, "it decides nothing");
     Ok(())
 }
+
+/// What a node that stands by received counts as waiting until the store says that it was decided, and repeats alone leave
+/// no row that would say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stands_by_sees_that_repeats_are_decided() -> anyhow::Result<()> {
+    /// More than come until the deciding node says how far it is, and fewer than come until it writes repeats.
+    const WAITING: usize = 500;
+    let cluster = Cluster::start("cluster-repeats")?;
+    let deciding = cluster.node("one", &[]).await?;
+    has_role(&deciding, "deciding").await?;
+    let config = cluster.folder.join("few.yaml");
+    std::fs::write(&config, format!("intake:\n  waiting_records: {WAITING}\n"))?;
+    let config = config.to_str().context("a path of letters")?;
+    let other = cluster.node("two", &["--config", config]).await?;
+    has_role(&other, "standing by").await?;
+    for number in 0..3 * WAITING {
+        let answer = other.post("/api/v2/alerts", alerts(0..1)).await?;
+        ensure!(answer.status().is_success(), "repeat {number} was answered {}", answer.status());
+    }
+    Ok(())
+}
