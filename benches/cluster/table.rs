@@ -107,15 +107,18 @@ pub(crate) fn bars(results: &Results) -> Vec<Bar> {
     bars
 }
 
+/// One of the ways.
+type Pick = fn(&Side) -> &Phase;
+
 /// What the node decided, as a share of what else was done with the same records: the median of all rounds.
-fn share(rounds: &[Side], of: fn(&Side) -> &Phase) -> f64 {
+fn share(rounds: &[Side], of: Pick) -> f64 {
     median(rounds.iter().map(|side| side.decided.per_second() / of(side).per_second()))
 }
 
 fn sides(f: &mut fmt::Formatter<'_>, sides: &[Sides]) -> fmt::Result {
     for Sides { what, rounds } in sides {
         writeln!(f, "{what}, medians of {} rounds", rounds.len())?;
-        let rows: [(&str, fn(&Side) -> &Phase); 4] = [
+        let rows: [(&str, Pick); 4] = [
             ("raw rdkafka, produce", |side| &side.produced),
             ("raw rdkafka, consume", |side| &side.consumed),
             ("consume and decode only", |side| &side.decoded),
