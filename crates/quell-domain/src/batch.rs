@@ -84,6 +84,8 @@ pub struct Batch {
     items: Vec<Item>,
     /// The refused parts.
     pub rejects: Vec<Reject>,
+    /// Where the items stood in the request, when this is a part of one; empty for a whole one.
+    places: Vec<u32>,
     text: String,
     ends: Vec<u32>,
 }
@@ -107,6 +109,40 @@ impl Batch {
         self.view(item.annotations)
     }
 
+    /// The place of each item in the request, as refused parts count it: accepted and refused ones together, from 0.
+    #[must_use]
+    pub fn places(&self) -> Vec<u32> {
+        if !self.places.is_empty() {
+            return self.places.clone();
+        }
+        let mut taken: Vec<u32> = self.rejects.iter().filter_map(|reject| reject.ordinal).collect();
+        taken.sort_unstable();
+        (0u32..).filter(|number| taken.binary_search(number).is_err()).take(self.items.len()).collect()
+    }
+
+    /// Some of its items, in their order, each with its place in the whole; with the refused parts, or without.
+    #[must_use]
+    pub(crate) fn part(&self, keep: impl Fn(&Item) -> bool, rejects: bool) -> Batch {
+        let rejects = if rejects { self.rejects.clone() } else { Vec::new() };
+        let (items, places, text, ends) = Default::default();
+        let mut part = Batch { source: self.source, items, rejects, places, text, ends };
+        for (item, place) in self.items.iter().zip(self.places()).filter(|(item, _)| keep(item)) {
+            let (labels, annotations) = (part.copy(self, item.labels), part.copy(self, item.annotations));
+            part.items.push(Item { labels, annotations, ..*item });
+            part.places.push(place);
+        }
+        part
+    }
+
+    /// Copies a label set of another batch.
+    fn copy(&mut self, from: &Batch, span: Span) -> Span {
+        let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let (text, ends) = (narrow(self.text.len()), narrow(self.ends.len()));
+        self.text.push_str(&from.text[span.text as usize..span.text_end as usize]);
+        self.ends.extend_from_slice(&from.ends[span.ends as usize..span.ends_end as usize]);
+        Span { text, text_end: narrow(self.text.len()), ends, ends_end: narrow(self.ends.len()) }
+    }
+
     /// Items received in all: accepted and refused.
     #[must_use]
     pub fn received(&self) -> usize {
@@ -117,7 +153,7 @@ impl Batch {
     #[must_use]
     pub fn weight(&self) -> usize {
         self.text.len()
-            + self.ends.len() * 4
+            + (self.ends.len() + self.places.len()) * 4
             + self.items.len() * size_of::<Item>()
             + self.rejects.iter().map(|r| r.raw.len() + r.reason.len() + 64).sum::<usize>()
     }
@@ -159,7 +195,7 @@ impl BatchBuilder {
     pub fn new(source: Source, text_hint: usize) -> Self {
         let (items, rejects) = (Vec::new(), Vec::new());
         let (text, ends) = (String::with_capacity(text_hint), Vec::with_capacity(text_hint / 16));
-        BatchBuilder { batch: Batch { source, items, rejects, text, ends } }
+        BatchBuilder { batch: Batch { source, items, rejects, places: Vec::new(), text, ends } }
     }
 
     /// Adds an item. The pairs need not be sorted; empty values are dropped, of equal names the last one wins.

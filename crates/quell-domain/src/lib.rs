@@ -19,6 +19,7 @@ pub mod labels;
 pub mod origin;
 pub mod problem;
 pub mod reason;
+pub mod sharding;
 pub mod signature;
 pub mod time;
 pub mod topology;
@@ -44,6 +45,7 @@ pub use problem::{
     ProblemState, Standing as ProblemStanding, Verified,
 };
 pub use reason::{Fact, Reason};
+pub use sharding::{BadSharding, Sharding, TwoShards};
 pub use signature::{Attached, Cost, KnownSignature, PastIncident, Recognition, Sign, SignatureId, Traits};
 pub use time::Timestamp;
 pub use topology::{Topology, TopologyFault};
