@@ -147,6 +147,12 @@ impl Store for Outbox {
     fn versions(&self, _: Shard, _: ArtefactKind, _: Timestamp, _: u32) -> Answer<'_, Vec<quell_store::Version>> {
         none()
     }
+    fn sharding(&self) -> Answer<'_, Option<quell_domain::Sharding>> {
+        none()
+    }
+    fn keep_sharding<'a>(&'a self, _: &'a quell_domain::Sharding) -> Answer<'a, quell_domain::Sharding> {
+        none()
+    }
     fn drop_superseded(&self, _: Shard, _: ArtefactKind, _: Position) -> Answer<'_, u64> {
         none()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use quell_domain::{
     Activation, Alert, AlertId, ArtefactKind, ChangeId, CiId, Digest, Feedback, Fingerprint, Incident, IncidentId,
-    IncidentState, Notice, Outcome, Position, Shard, TimelineEntry, Timestamp,
+    IncidentState, Notice, Outcome, Position, Shard, Sharding, TimelineEntry, Timestamp,
 };
 use quell_engine::{Checkpoint, Effects, Fold, Parked, Snapshot};
 
@@ -252,6 +252,12 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A store. Methods that write for a shard are called by its one engine only.
 pub trait Store: crate::problems::ProblemStore + crate::forecasts::ForecastStore {
+    /// How inputs are shared out among shards; `None` when that was not said yet.
+    fn sharding(&self) -> Answer<'_, Option<Sharding>>;
+
+    /// Keeps how inputs are shared out, when nothing is kept yet; gives what is kept, which never changes.
+    fn keep_sharding<'a>(&'a self, sharding: &'a Sharding) -> Answer<'a, Sharding>;
+
     /// Takes the shard over: raises its epoch and reads what its engine needs.
     fn take_over(&self, shard: Shard) -> Answer<'_, Restored>;
 
@@ -269,9 +275,10 @@ pub trait Store: crate::problems::ProblemStore + crate::forecasts::ForecastStore
     /// of them was in force then.
     fn versions(&self, shard: Shard, kind: ArtefactKind, at: Timestamp, limit: u32) -> Answer<'_, Vec<Version>>;
 
-    /// Lets go of artefacts of a kind that were superseded before a record, and of those that nothing names: what came
-    /// into force at the record or later stays, and what was in force until then. Only for a caller who knows that no
-    /// artefact of the kind waits to be put in force. Returns how many artefacts went.
+    /// Lets go of artefacts of a kind that were superseded before a record, and, where there is one shard, of those that
+    /// nothing names: what came into force at the record or later stays, and what was in force until then. Only for a
+    /// caller who knows that no artefact of the kind waits to be put in force in this shard; of several shards nobody
+    /// knows that. Returns how many artefacts went.
     fn drop_superseded(&self, shard: Shard, kind: ArtefactKind, before: Position) -> Answer<'_, u64>;
 
     /// Positions and checkpoint of a shard, as committed.

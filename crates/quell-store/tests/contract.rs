@@ -484,6 +484,8 @@ contract!(
         an_incident_names_those_that_were_merged_into_it_and_split_off,
         versions_say_what_was_in_force_when,
         superseded_artefacts_go_and_what_a_kept_record_needs_stays,
+        of_several_shards_only_what_was_superseded_goes,
+        the_sharding_is_kept_once,
         the_latest_alerts_are_read_back_piece_by_piece,
         shards_do_not_see_each_other,
         a_dropped_commit_leaves_the_writer_usable,

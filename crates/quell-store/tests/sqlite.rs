@@ -47,6 +47,7 @@ async fn a_store_of_the_first_schema_knows_what_was_in_force_last() {
     let found = store.versions(SHARD, ArtefactKind::Topology, Timestamp::MAX, 9).await.expect("read");
     assert_eq!(found, [version]);
     assert_eq!(store.versions(SHARD, ArtefactKind::Rules, Timestamp::MAX, 9).await.expect("read"), []);
+    assert_eq!(store.sharding().await.expect("read"), Some(quell_domain::Sharding::ONE), "it was served as one shard");
     store.close().await;
 }
 

@@ -157,6 +157,10 @@ impl Store for Flaky {
         self.inner.put_artefact(kind, digest, bytes)
     }
 
+    fn keep_sharding<'a>(&'a self, sharding: &'a quell_domain::Sharding) -> Answer<'a, quell_domain::Sharding> {
+        self.inner.keep_sharding(sharding)
+    }
+
     fn due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>> {
         self.inner.due(sink, now, limit)
     }
@@ -170,6 +174,7 @@ impl Store for Flaky {
     }
 
     pass_on! {
+        sharding() -> Option<quell_domain::Sharding>;
         take_over(shard: Shard) -> Restored;
         versions(shard: Shard, kind: ArtefactKind, at: Timestamp, limit: u32) -> Vec<quell_store::Version>;
         drop_superseded(shard: Shard, kind: ArtefactKind, before: Position) -> u64;

@@ -216,6 +216,14 @@ impl Store for Script {
         now(versions)
     }
 
+    fn sharding(&self) -> Answer<'_, Option<quell_domain::Sharding>> {
+        unreachable!("the HTTP side is told")
+    }
+
+    fn keep_sharding<'a>(&'a self, _: &'a quell_domain::Sharding) -> Answer<'a, quell_domain::Sharding> {
+        unreachable!("the HTTP side never writes")
+    }
+
     fn drop_superseded(&self, _: Shard, _: ArtefactKind, _: Position) -> Answer<'_, u64> {
         unreachable!("the HTTP side never writes")
     }

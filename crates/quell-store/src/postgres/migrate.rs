@@ -14,11 +14,12 @@ use crate::contract::StoreError;
 const OPEN: &str = "open";
 
 /// What leads from each version of the schema to the next. Never change one that was released: add one.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("problems.sql"),
     include_str!("forecasts.sql"),
     include_str!("expected.sql"),
+    include_str!("sharding.sql"),
 ];
 
 /// The lock that whoever changes the schema holds; no other program is likely to use this number.

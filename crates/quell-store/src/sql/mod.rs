@@ -11,6 +11,7 @@ mod problems;
 mod read;
 mod retention;
 mod rows;
+mod sharding;
 mod statement;
 mod store;
 

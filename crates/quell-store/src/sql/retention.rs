@@ -47,19 +47,23 @@ pub(super) async fn drop_superseded<S: Session>(
 ) -> Result<u64, StoreError> {
     const DROP: &str = "drop superseded";
     let sql = "DELETE FROM activations WHERE tenant = ?1 AND shard = ?2 AND kind = ?3 AND position < (SELECT \
-        max(position) FROM activations WHERE tenant = ?1 AND shard = ?2 AND kind = ?3 AND position <= ?4)";
+        max(position) FROM activations WHERE tenant = ?1 AND shard = ?2 AND kind = ?3 AND position <= ?4) \
+        RETURNING digest";
     let query = Query::new(sql).bind(shard.tenant).bind(shard.number).bind(kind as u8);
-    session.execute(DROP, query.bind(before.0.cast_signed())).await?;
+    let query = query.bind(before.0.cast_signed());
+    let gone: Vec<Vec<u8>> = session.collect(DROP, query, |row| Cells::new(DROP, "activation", row).next()).await?;
     let column = match kind {
         ArtefactKind::Topology => "topology",
         ArtefactKind::Rules => "rules",
         ArtefactKind::Learned => "learned",
     };
-    let sql = format!(
-        "DELETE FROM artefacts WHERE kind = ?1 AND NOT EXISTS (SELECT 1 FROM activations WHERE kind = ?1 \
-        AND digest = artefacts.digest) AND NOT EXISTS (SELECT 1 FROM shards WHERE {column} = artefacts.digest)"
-    );
-    session.execute(DROP, Query::new(sql).bind(kind as u8)).await
+    let mut sql = Query::new("DELETE FROM artefacts WHERE kind = ");
+    sql.push_bind(kind as u8).push(" AND NOT EXISTS (SELECT 1 FROM activations WHERE kind = artefacts.kind ");
+    sql.push("AND digest = artefacts.digest) AND NOT EXISTS (SELECT 1 FROM shards WHERE ").push(column);
+    // What nothing names may wait to be put in force in another shard.
+    sql.push(" = artefacts.digest) AND (NOT EXISTS (SELECT 1 FROM sharding WHERE shards > 1) OR digest IN (");
+    sql.push_list(gone).push("))");
+    session.execute(DROP, sql).await
 }
 
 /// What deletes the oldest rows of each kind, and what goes with each of them.

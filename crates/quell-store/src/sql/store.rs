@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use quell_domain::{
     Alert, AlertId, ArtefactKind, ChangeId, Digest, Feedback, Fingerprint, Incident, IncidentId, Outcome, Position,
-    Shard, Timestamp,
+    Shard, Sharding, Timestamp,
 };
 use quell_engine::{Checkpoint, Parked};
 
 use super::rows::Cells;
 use super::statement::Query;
-use super::{Backend, Lease as _, Session as _, change_events, commit, outbox, read, retention};
+use super::{Backend, Lease as _, Session as _, change_events, commit, outbox, read, retention, sharding};
 use crate::contract::{
     AlertQuery, Answer, Change, ChangeQuery, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page,
     Positions, Restored, Store, Version,
@@ -24,6 +24,19 @@ macro_rules! read {
 }
 
 impl<B: Backend> Store for B {
+    fn sharding(&self) -> Answer<'_, Option<Sharding>> {
+        read!(self, "sharding", sharding::kept())
+    }
+
+    fn keep_sharding<'a>(&'a self, sharding: &'a Sharding) -> Answer<'a, Sharding> {
+        Box::pin(async move {
+            let mut lease = self.lease("keep the sharding").await?;
+            let kept = sharding::keep(lease.session(), sharding).await?;
+            lease.keep(1);
+            Ok(kept)
+        })
+    }
+
     fn take_over(&self, shard: Shard) -> Answer<'_, Restored> {
         Box::pin(async move {
             let mut lease = self.lease("take over").await?;

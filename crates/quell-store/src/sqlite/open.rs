@@ -17,7 +17,7 @@ use crate::contract::StoreError;
 const OPEN: &str = "open";
 
 /// What leads from each version of the schema to the next. Never change one that was released: add one.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("began.sql"),
@@ -28,6 +28,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("problems.sql"),
     include_str!("forecasts.sql"),
     include_str!("expected.sql"),
+    include_str!("sharding.sql"),
 ];
 
 /// The options of the writing connection, that connection, and the reading ones.

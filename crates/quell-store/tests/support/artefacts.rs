@@ -2,7 +2,7 @@
 //!
 //! Absent on purpose: what is in them.
 
-use quell_domain::{Activation, ArtefactKind, Digest, Position, Shard, Timestamp};
+use quell_domain::{Activation, ArtefactKind, Digest, Position, Shard, Sharding, Timestamp};
 use quell_engine::Effects;
 use quell_store::{Store, Version};
 
@@ -83,4 +83,35 @@ pub(crate) async fn superseded_artefacts_go_and_what_a_kept_record_needs_stays(s
     for n in 1..=6 {
         assert!(store.artefact(ArtefactKind::Rules, digest(n)).await.expect("read").is_some(), "of another kind");
     }
+}
+
+pub(crate) async fn of_several_shards_only_what_was_superseded_goes(store: &dyn Store) {
+    let sharding = Sharding::by("region", 3).expect("good");
+    assert_eq!(store.keep_sharding(&sharding).await.expect("kept"), sharding);
+    let (mut writer, _) = Writer::take_over(store).await;
+    let kind = ArtefactKind::Learned;
+    let version = |n: u8| Version {
+        position: Position(u64::from(n) * 10),
+        at: Timestamp::from_seconds(i64::from(n)),
+        activation: Activation { kind, digest: Digest([n; 32]) },
+    };
+    // The third waits to be put in force in another shard.
+    for n in 1..=3 {
+        store.put_artefact(kind, Digest([n; 32]), &[n]).await.expect("kept");
+    }
+    writer.activations = vec![version(1), version(2)];
+    writer.commit(Effects::default()).await;
+    assert_eq!(store.drop_superseded(SHARD, kind, Position(25)).await.expect("done"), 1);
+    assert_eq!(store.artefact(kind, Digest([1; 32])).await.expect("read"), None);
+    assert_eq!(store.artefact(kind, Digest([3; 32])).await.expect("read"), Some(vec![3]));
+}
+
+pub(crate) async fn the_sharding_is_kept_once(store: &dyn Store) {
+    assert_eq!(store.sharding().await.expect("read"), None);
+    let sharding = Sharding::by("region", 3).expect("good");
+    assert_eq!(store.keep_sharding(&sharding).await.expect("kept"), sharding);
+    for later in [Sharding::ONE, Sharding::by("region", 4).expect("good"), Sharding::by("cluster", 3).expect("good")] {
+        assert_eq!(store.keep_sharding(&later).await.expect("kept"), sharding);
+    }
+    assert_eq!(store.sharding().await.expect("read"), Some(sharding));
 }

@@ -1,0 +1,9 @@
+-- Version 11. How a tenant's inputs are shared out among shards: said once, when the store is first served. A store that
+-- was served before has one shard.
+CREATE TABLE sharding (
+    tenant INTEGER NOT NULL,
+    label TEXT,
+    shards INTEGER NOT NULL,
+    PRIMARY KEY (tenant)
+) WITHOUT ROWID;
+INSERT INTO sharding (tenant, label, shards) SELECT DISTINCT tenant, NULL, 1 FROM shards;
