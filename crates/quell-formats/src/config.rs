@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use quell_domain::Sharding;
 use serde_json::Value;
 
 use crate::database::{self, Database};
@@ -24,6 +25,8 @@ pub struct Config {
     pub store: Option<Database>,
     /// The Kafka that the log lies on instead: `kafka://HOST:PORT[,HOST:PORT][/PREFIX]`.
     pub log: Option<String>,
+    /// How alerts are shared out among engines; said when the installation is created, and the same ever after.
+    pub shards: Sharding,
     /// What this node does.
     pub roles: Roles,
     /// How Kafka's brokers are reached.
@@ -178,6 +181,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./quell-data"),
             store: None,
             log: None,
+            shards: Sharding::ONE,
             roles: Roles::ALL,
             kafka: Kafka::default(),
             topics: Vec::new(),
@@ -239,6 +243,7 @@ fn read(top: &Node<'_>, config: &mut Config) {
         data_dir,
         store,
         log,
+        shards,
         roles,
         kafka,
         topics,
@@ -268,6 +273,7 @@ fn read(top: &Node<'_>, config: &mut Config) {
     *pipelines_dir = path("pipelines_dir");
     *store = fields.get("store").as_ref().and_then(database::read);
     *log = checked(fields.get("log"), |text| text.starts_with("kafka://"), "kafka://HOST:PORT[,HOST:PORT][/PREFIX]");
+    set(shards, fields.get("shards").as_ref().and_then(sharding));
     if let Some(node) = fields.get("roles") {
         let nodes = node.list();
         match Roles::of(nodes.iter().filter_map(Node::text)) {
@@ -377,6 +383,21 @@ fn sink(node: &Node<'_>, sinks: &mut Vec<Sink>, told: &mut Vec<ToldTopic>) {
     if let (Some(name), Some(url), Some(secret)) = (name, url, secret) {
         sinks.push(Sink { name, url, secret });
     }
+}
+
+/// Reads by which label, and among how many shards, alerts are shared out.
+fn sharding(node: &Node<'_>) -> Option<Sharding> {
+    let allowed = format!("a whole number from 2 to {}", Sharding::MOST);
+    let mut fields = node.object();
+    let label = fields.need("label", "the name of a label, as region").and_then(|node| node.text());
+    let count = fields.need("count", &allowed);
+    fields.end();
+    let (label, node) = label.zip(count)?;
+    let found = node.number().and_then(|count| Sharding::by(label, u32::try_from(count).ok()?).ok());
+    if found.is_none() {
+        node.wrong(allowed);
+    }
+    found
 }
 
 fn checked(node: Option<Node<'_>>, good: impl Fn(&str) -> bool, allowed: &str) -> Option<String> {

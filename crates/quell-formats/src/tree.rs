@@ -94,6 +94,11 @@ impl<'a> Node<'a> {
         self.or_wrong(count, format!("a whole number of {least} or more"))
     }
 
+    /// A whole number, whichever; nothing is said of what is none.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.value.as_u64()
+    }
+
     /// A number of 0 or more.
     pub(crate) fn amount(&self) -> Option<f64> {
         self.or_wrong(self.value.as_f64().filter(|amount| *amount >= 0.0), "a number of 0 or more")

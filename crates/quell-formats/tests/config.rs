@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quell_domain::Sharding;
 use quell_formats::config::{Config, Destination, Learning, Roles, Secret, decode};
 use quell_formats::database::Database;
 use quell_formats::mistake::Mistake;
@@ -24,6 +25,7 @@ listen: '[::1]:0'
 data_dir: /var/lib/quell
 store: {url: 'postgres://quell@db.example.net:5432/quell?sslmode=verify-full', password_file: /etc/quell/db}
 log: 'kafka://a:9092,b:9092/alerts'
+shards: {label: region, count: 4}
 roles: [gateway, api]
 rules_dir: rules
 pipelines_dir: pipelines
@@ -47,6 +49,7 @@ cost: {person_hour: 85.5, currency: EUR}
     assert_eq!(config.store, Some(Database { url, password }));
     assert_eq!((config.intake.topology_bytes, config.intake.spool_bytes), (1 << 30, 3 << 30));
     assert_eq!(config.log.as_deref(), Some("kafka://a:9092,b:9092/alerts"));
+    assert_eq!(config.shards, Sharding::by("region", 4).expect("good"));
     assert_eq!(config.roles, Roles { engine: false, ..Roles::ALL });
     assert_eq!(Roles::parse("engine, api"), Ok(Roles { gateway: false, ..Roles::ALL }));
     for none in ["", "gateway,", "leader"] {
@@ -108,7 +111,22 @@ store: {url: 'postgres://quell:secret@db/quell', password_env: A, password_file:
             "quell.yaml: egress.allow[0]: found \"everything\"; allowed: host:port, address:port or network:port, as \
              hooks.example.net:443, 10.0.0.0/8:443 or [fd00::/8]:443",
             "quell.yaml: port: found an unknown key; allowed: listen, data_dir, rules_dir, pipelines_dir, store, log, \
-             roles, retention, intake, history, learning, cost, sinks, kafka, topics, egress",
+             shards, roles, retention, intake, history, learning, cost, sinks, kafka, topics, egress",
         ]
     );
+}
+
+#[test]
+fn shards_have_a_label_and_a_count() {
+    for (text, expected) in [
+        ("{}", "quell.yaml: shards.label: found nothing; allowed: the name of a label, as region"),
+        ("{label: region}", "quell.yaml: shards.count: found nothing; allowed: a whole number from 2 to 64"),
+        ("{label: region, count: 1}", "quell.yaml: shards.count: found 1; allowed: a whole number from 2 to 64"),
+        ("{label: region, count: 65}", "quell.yaml: shards.count: found 65; allowed: a whole number from 2 to 64"),
+        ("{label: '', count: 4}", "quell.yaml: shards.label: found \"\"; allowed: a text"),
+        ("{label: a, count: 4, by: b}", "quell.yaml: shards.by: found an unknown key; allowed: label, count"),
+    ] {
+        let mistakes = decode("quell.yaml", &format!("shards: {text}")).expect_err("a mistake");
+        assert_eq!(mistakes[0].to_string(), expected);
+    }
 }

@@ -138,6 +138,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let log_gauges = LogGauges::new(&log)?;
     let Log { appender, tails, reader, place, patience, dead, seat, .. } = log;
     let store = stores::open(&config.data_dir, config.store.as_ref()).await?;
+    stores::keep_sharding(&*store, &config.shards).await?;
     let published = Arc::new(Published::new(appender.state()));
     let registry = Registry::new();
     let gauges = Arc::new(Gauges::new(&registry)?);
@@ -229,6 +230,9 @@ fn settled(serve: Serve) -> anyhow::Result<Config> {
         bail!(
             "a node that does not have all roles needs others: a log on Kafka (--log) and a store in PostgreSQL (--store)"
         );
+    }
+    if config.shards.count() > 1 {
+        bail!("shards: found {}; allowed: none: this version serves one shard", config.shards.count());
     }
     Ok(config)
 }

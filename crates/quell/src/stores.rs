@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use quell_domain::Sharding;
 use quell_formats::database::{Database, check_url};
 use quell_store::postgres::Options;
 use quell_store::{PostgresStore, SqliteStore, Store};
@@ -34,6 +35,30 @@ pub(crate) async fn open(directory: &Path, database: Option<&Database>) -> anyho
             let store = PostgresStore::open(&options(database)?).await;
             Ok(Arc::new(store.with_context(|| format!("cannot use {}", database.url))?))
         }
+    }
+}
+
+/// Sees that inputs are shared out as they always were here; a new store keeps how.
+///
+/// # Errors
+/// When they were shared out otherwise, or the store does not answer.
+pub(crate) async fn keep_sharding(store: &dyn Store, asked: &Sharding) -> anyhow::Result<()> {
+    let kept = store.keep_sharding(asked).await.context("the store cannot be read")?;
+    if kept != *asked {
+        bail!(
+            "shards: found {}; allowed: {}, as this installation was created with: what is decided and what is on the log \
+             lies in its shards, so they never change",
+            words(asked),
+            words(&kept)
+        );
+    }
+    Ok(())
+}
+
+fn words(sharding: &Sharding) -> String {
+    match sharding.label() {
+        None => "none, which is one shard for everything".to_owned(),
+        Some(label) => format!("{{label: {label}, count: {}}}", sharding.count()),
     }
 }
 
@@ -88,5 +113,23 @@ mod tests {
         assert_eq!(named("postgres://quell@elsewhere/quell").expect("named").password, None);
         assert_eq!(database(None, Some(config.clone())).expect("an address"), Some(config.clone()));
         assert_eq!(database(None, None).expect("nothing to check"), None);
+    }
+
+    #[tokio::test]
+    async fn a_sharding_other_than_the_one_kept_is_refused() {
+        let folder = std::env::temp_dir().join(format!("quell-sharding-{}", std::process::id()));
+        // Left behind by a run that was killed.
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        let store = open(&folder, None).await.expect("a new store");
+        let kept = Sharding::by("region", 3).expect("good");
+        keep_sharding(&*store, &kept).await.expect("kept");
+        keep_sharding(&*store, &kept).await.expect("the same");
+        let refused = keep_sharding(&*store, &Sharding::ONE).await.expect_err("another");
+        assert_eq!(
+            refused.to_string(),
+            "shards: found none, which is one shard for everything; allowed: {label: region, count: 3}, as this \
+             installation was created with: what is decided and what is on the log lies in its shards, so they never change"
+        );
     }
 }
