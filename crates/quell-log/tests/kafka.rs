@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::join_all;
-use quell_domain::{Position, RecordKind, Timestamp};
+use quell_domain::{Position, RecordKind, Shard, Timestamp};
 use quell_log::kafka::{self, KafkaLog};
 use quell_log::{Clock, ReadError, Record, Stream};
 use rdkafka::Offset;
@@ -18,7 +18,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use support::broker::Brokers;
-use support::{Dir, Log, START, Script, alerts, number, outage};
+use support::{Dir, Log, PATIENCE, START, Script, alerts, command, number, outage};
 
 fn brokers() -> &'static Brokers {
     static BROKERS: OnceLock<Brokers> = OnceLock::new();
@@ -36,7 +36,16 @@ fn admin() -> AdminClient<DefaultClientContext> {
 }
 
 async fn open(dir: &Dir, name: &str, clock: &Arc<Script>) -> Result<Log, kafka::OpenError> {
-    let options = kafka::Options::at(brokers().address(name));
+    open_as(dir, kafka::Options::at(brokers().address(name)), clock).await
+}
+
+/// One of several shards on the same topics.
+fn shard_of(name: &str, number: u32, shards: u32) -> kafka::Options {
+    let shard = Shard { tenant: 0, number };
+    kafka::Options { shard, shards, ..kafka::Options::at(brokers().address(name)) }
+}
+
+async fn open_as(dir: &Dir, options: kafka::Options, clock: &Arc<Script>) -> Result<Log, kafka::OpenError> {
     let opened = KafkaLog::open(&dir.0, options, Arc::clone(clock) as Arc<dyn Clock>, outage).await?;
     let kafka::Opened { appender, main, commands, reader, last } = opened;
     let (append, read) = (Arc::new(appender), Arc::new(reader));
@@ -162,4 +171,71 @@ async fn after_what_was_dropped_the_rest_reads_as_before() {
         assert_eq!(stamps(&read), stamps(&whole[first - 1..first + 4]), "from {from}");
     }
     assert!(late.read.read_one(Stream::Main, Position(7)).await.expect("readable").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_shard_has_a_log_of_its_own_on_the_same_topics() {
+    let clock = Script::new();
+    let mut shards = Vec::new();
+    for number in 0..3 {
+        let dir = Dir::new();
+        let log = open_as(&dir, shard_of("shards", number, 3), &clock).await.expect("the log opens");
+        shards.push((dir, log));
+    }
+    for (at, (_, log)) in (0_u64..).zip(&shards) {
+        for count in 0..=at {
+            let stamp = log.stamp(alerts(10 * at + count)).await;
+            assert_eq!(stamp.position, Position(count + 1), "positions are the shard's own");
+        }
+        log.stamp(command(at)).await;
+    }
+    for (at, (_, log)) in (0_u64..).zip(&mut shards) {
+        let expected: Vec<u64> = (0..=at).map(|count| 10 * at + count).collect();
+        let followed = log.next(at as usize + 1).await;
+        assert_eq!(followed.iter().map(number).collect::<Vec<_>>(), expected, "as they come");
+        assert_eq!(log.all(Stream::Main).await.iter().map(number).collect::<Vec<_>>(), expected, "and read again");
+        assert_eq!(log.all(Stream::Commands).await.len(), 1);
+    }
+    let other = open_as(&Dir::new(), shard_of("shards", 0, 2), &clock).await.err().expect("refused").to_string();
+    assert!(other.contains("shards.main: it has 3 partitions; allowed: 2, one for each shard"), "{other}");
+}
+
+/// The shards of which it is a node's turn, once it is each one's of one node.
+async fn spread<const N: usize>(nodes: [&kafka::Duty; N]) -> [Vec<usize>; N] {
+    let mine = |duty: &kafka::Duty| -> Vec<usize> {
+        let turns = duty.turns().iter().enumerate();
+        turns.filter(|(_, turn)| *turn.borrow() == kafka::Turn::Mine).map(|(number, _)| number).collect()
+    };
+    let until = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let found = nodes.map(mine);
+        let mut all = found.concat();
+        all.sort_unstable();
+        if all == [0, 1, 2, 3] && found.iter().all(|mine| mine.len() == 4 / N) {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < until, "the turns are not spread: {found:?}");
+        let changes = nodes.iter().flat_map(|duty| duty.turns()).map(|turn| {
+            let mut turn = turn.clone();
+            Box::pin(async move { turn.changed().await.ok() })
+        });
+        // A change may have come between the look and the wait.
+        tokio::time::timeout(Duration::from_millis(200), futures::future::select_all(changes)).await.ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_turns_of_four_shards_are_spread_over_two_nodes_and_taken_over() {
+    let options = shard_of("turns", 0, 4);
+    let one = KafkaLog::duty(&options).await.expect("joined");
+    assert_eq!(spread([&one]).await, [vec![0, 1, 2, 3]]);
+    let two = KafkaLog::duty(&options).await.expect("joined");
+    let [kept, given] = spread([&one, &two]).await;
+    for (duty, others) in [(&one, given), (&two, kept)] {
+        for number in others {
+            assert_eq!(*duty.turns()[number].borrow(), kafka::Turn::Others);
+        }
+    }
+    one.leave().await;
+    assert_eq!(spread([&two]).await, [vec![0, 1, 2, 3]]);
 }

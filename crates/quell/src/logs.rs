@@ -148,7 +148,7 @@ impl Seat {
             Seat::Alone => {}
             Seat::Never => std::future::pending().await,
             Seat::Shared(group) => {
-                let mut turn = group.duty.turn();
+                let mut turn = group.duty.turns()[0].clone();
                 let said = turn.wait_for(|turn| *turn != kafka::Turn::Unknown).await;
                 if said.is_ok_and(|turn| *turn == kafka::Turn::Others) {
                     tracing::info!("another node decides; standing by");
@@ -161,7 +161,7 @@ impl Seat {
     /// Returns when another node has been given the turn; never where there are no others.
     pub(crate) fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
         let turn = match self {
-            Seat::Shared(group) => Some(group.duty.turn()),
+            Seat::Shared(group) => Some(group.duty.turns()[0].clone()),
             Seat::Alone | Seat::Never => None,
         };
         async move {

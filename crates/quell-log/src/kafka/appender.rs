@@ -103,7 +103,7 @@ impl<T: Send + 'static> Appender<T> {
         let mut landing = None;
         let sent = own.send(clock.now(), carry, ticket, |Numbered { origin, at, mark }| {
             let envelope = Envelope { kind, at, origin, mark, since: None };
-            landing = Some(drain::send(&producer, &topic, &envelope, &body, &context)?);
+            landing = Some(drain::send(&producer, (&topic, options.shard), &envelope, &body, &context)?);
             Ok::<_, KafkaError>(())
         });
         let numbered = match (sent, landing) {

@@ -15,9 +15,6 @@ use tokio::sync::oneshot;
 
 use super::security::Security;
 
-/// The one partition of a topic of this shard: the partition is the shard's, and there is one shard.
-pub(super) const PARTITION: i32 = 0;
-
 /// Where a produced record landed.
 pub(super) type Landed = Result<i64, KafkaError>;
 

@@ -20,7 +20,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 
-use super::client::{self, Context, PARTITION};
+use super::client::{self, Context};
 use super::envelope::{self, Envelope, Mark};
 use super::{Options, topics};
 use crate::contract::{CONTEXT_BYTES, Damage, Stamp, Stream};
@@ -40,6 +40,7 @@ const STRETCHES: usize = 4096;
 pub(super) struct Cursor {
     consumer: BaseConsumer<Context>,
     topic: String,
+    partition: i32,
     stream: Stream,
     /// The offset to be read next.
     next: i64,
@@ -103,6 +104,7 @@ impl Cursor {
         Ok(Cursor {
             consumer: config.create_with_context(Context)?,
             topic: topics::name(&address.prefix, stream),
+            partition: options.partition(),
             stream,
             next: 0,
             placed: false,
@@ -118,7 +120,7 @@ impl Cursor {
         let until = Instant::now() + ANSWER;
         loop {
             // Asked anew after a while: a question to a broker that has just been away may never be answered.
-            match self.consumer.fetch_watermarks(&self.topic, PARTITION, ASK) {
+            match self.consumer.fetch_watermarks(&self.topic, self.partition, ASK) {
                 Ok((low, high)) => {
                     self.end = high;
                     return Ok(Bounds { low, high });
@@ -218,14 +220,14 @@ impl Cursor {
         let at = Offset::Offset(offset);
         if !std::mem::replace(&mut self.assigned, true) {
             let mut list = TopicPartitionList::with_capacity(1);
-            list.add_partition_offset(&self.topic, PARTITION, at)?;
+            list.add_partition_offset(&self.topic, self.partition, at)?;
             self.consumer.assign(&list)?;
             self.placed = true;
             return Ok(());
         }
         let until = Instant::now() + ANSWER;
         loop {
-            match self.consumer.seek(&self.topic, PARTITION, at, ANSWER) {
+            match self.consumer.seek(&self.topic, self.partition, at, ANSWER) {
                 Ok(()) => break,
                 Err(error) if Instant::now() >= until => return Err(error),
                 // Its fetching has not begun yet; what comes meanwhile is not what is wanted.

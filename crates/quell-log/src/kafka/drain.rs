@@ -5,13 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quell_domain::Position;
+use quell_domain::{Position, Shard};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, ThreadedProducer};
 use tokio::sync::{oneshot, watch};
 use tokio::time::sleep;
 
-use super::client::{self, Context, Landed, Lingering, PARTITION};
+use super::client::{self, Context, Landed, Lingering};
 use super::envelope::Envelope;
 use super::own::Own;
 use super::spool::{OpenSpool, Progress, Spool, Spooled};
@@ -147,7 +147,7 @@ impl<T: Send + 'static> Drain<T> {
 
     /// Sends some records in order and waits until all have landed.
     async fn put(&mut self, records: &[Record<()>]) -> Result<(), KafkaError> {
-        let Options { address, security, body_bytes, .. } = &self.options;
+        let &Options { ref address, ref security, body_bytes, shard, .. } = &self.options;
         if self.producer.is_none() {
             // It never gives up: one that did could let a later record overtake an earlier one.
             let config = client::producer(&address.brokers, security, body_bytes + topics::OVERHEAD, 0);
@@ -162,7 +162,7 @@ impl<T: Send + 'static> Drain<T> {
             let spooled = Spooled::of(record, self.progress, mark.floor, self.outage);
             let Some(Spooled { kind, origin, at, since, body }) = spooled else { continue };
             let envelope = Envelope { kind, at, origin, mark, since: Some(since) };
-            landing.push(send(producer, &topic, &envelope, &body, &[])?);
+            landing.push(send(producer, (&topic, shard), &envelope, &body, &[])?);
         }
         for landed in landing {
             tokio::select! {
@@ -177,7 +177,7 @@ impl<T: Send + 'static> Drain<T> {
 /// Hands a record to librdkafka, which does not block; what became of it comes later.
 pub(super) fn send(
     producer: &ThreadedProducer<Context>,
-    topic: &str,
+    (topic, shard): (&str, Shard),
     envelope: &Envelope,
     body: &[u8],
     context: &[u8],
@@ -190,9 +190,10 @@ pub(super) fn send(
     if (1..=CONTEXT_BYTES).contains(&context.len()) {
         headers = headers.insert(Header { key: super::envelope::CONTEXT, value: Some(context) });
     }
+    let key = super::key(shard);
     let record = BaseRecord::with_opaque_to(topic, Box::new(waiting))
-        .partition(PARTITION)
-        .key(&super::KEY[..])
+        .partition(i32::try_from(shard.number).unwrap_or(i32::MAX))
+        .key(&key[..])
         .payload(body)
         .headers(headers);
     match producer.send(record) {

@@ -9,7 +9,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::producer::ThreadedProducer;
 
-use super::client::{self, Context, Lingering, PARTITION};
+use super::client::{self, Context, Lingering};
 use super::cursor::{offset, position};
 use super::envelope::{Envelope, Mark};
 use super::{KafkaLog, OpenError, Options, Reader, drain, topics};
@@ -66,7 +66,7 @@ pub struct Filled {
 }
 
 impl KafkaLog {
-    /// Fills both streams from another log that nobody writes to.
+    /// Fills both streams of a shard from another log that nobody writes to.
     ///
     /// # Errors
     /// See [`FillError`].
@@ -135,7 +135,10 @@ impl Filling<'_> {
             let (kind, at, place) = (record.kind, record.stamp.received_at, record.stamp.position);
             let origin = Origin { node: NODE, sequence: place.0 };
             let envelope = Envelope { kind, at, origin, mark: *mark, since: None };
-            landing.push((place, drain::send(&self.producer, &self.topic, &envelope, &record.body, &[])?));
+            landing.push((
+                place,
+                drain::send(&self.producer, (&self.topic, self.options.shard), &envelope, &record.body, &[])?,
+            ));
             *mark = Mark { through: place, floor: mark.floor.max(at) };
         }
         for (wanted, landed) in landing {
@@ -156,7 +159,7 @@ impl Filling<'_> {
         let made = client::aside(move || config.create_with_context::<_, AdminClient<Context>>(Context));
         let admin = Lingering::new(made.await?);
         let mut until = TopicPartitionList::new();
-        until.add_partition_offset(&self.topic, PARTITION, rdkafka::Offset::Offset(offset(first)))?;
+        until.add_partition_offset(&self.topic, self.options.partition(), rdkafka::Offset::Offset(offset(first)))?;
         let done =
             admin.delete_records(&until, &AdminOptions::new().request_timeout(Some(self.options.patience))).await?;
         for element in done.elements() {

@@ -13,11 +13,13 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{self, Context, PARTITION};
+use super::client::{self, Context};
 use super::publisher::Publisher;
 use super::{Options, topics};
 use crate::dead::{DeadLetter, DeadLetterError, DeadLetters, LETTERS};
 
+/// The one partition of dead letters, whichever shard they are of.
+const PARTITION: i32 = 0;
 /// How long a broker may take to give the next letter.
 const ANSWER: Duration = Duration::from_secs(5);
 

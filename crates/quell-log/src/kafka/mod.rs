@@ -66,21 +66,28 @@ use envelope::Mark;
 use own::Own;
 use spool::Spool;
 
-/// The key of every record: the shard, tenant first.
-const KEY: [u8; 8] = {
-    let (tenant, number) = (Shard::FIRST.tenant.to_be_bytes(), Shard::FIRST.number.to_be_bytes());
-    [tenant[0], tenant[1], tenant[2], tenant[3], number[0], number[1], number[2], number[3]]
-};
+/// The key of every record of a shard: tenant first.
+fn key(shard: Shard) -> [u8; 8] {
+    let mut key = [0; 8];
+    key[..4].copy_from_slice(&shard.tenant.to_be_bytes());
+    key[4..].copy_from_slice(&shard.number.to_be_bytes());
+    key
+}
+
 /// Records that wait in a tail.
 const TAIL_RECORDS: usize = 4096;
 /// Their bytes.
 const TAIL_BYTES: usize = 64 << 20;
 
-/// Where the log is, and its named limits.
+/// Where a shard's log is, and its named limits.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The brokers.
     pub address: Address,
+    /// Whose log of those on the same topics.
+    pub shard: Shard,
+    /// How many shards there are, each with a partition.
+    pub shards: u32,
     /// How they are reached.
     pub security: Security,
     /// The bytes of the largest body.
@@ -104,13 +111,20 @@ pub struct Options {
 }
 
 impl Options {
-    /// The usual limits.
+    /// The partition of the shard.
+    pub(crate) fn partition(&self) -> i32 {
+        i32::try_from(self.shard.number).unwrap_or(i32::MAX)
+    }
+
+    /// The usual limits, for the only shard of an installation.
     #[must_use]
     pub fn at(address: Address) -> Options {
         let embedded::Options { waiting_records, waiting_bytes, waiting_commands, max_pages: _ } =
             embedded::Options::default();
         Options {
             address,
+            shard: Shard::FIRST,
+            shards: 1,
             security: Security::default(),
             body_bytes: 16 << 20,
             retention_age: Duration::from_secs(7 * 86_400),
@@ -201,7 +215,7 @@ fn at_the_end(options: &Options, stream: Stream) -> Result<(Cursor, Mark), Kafka
 }
 
 impl KafkaLog {
-    /// Asks for a turn at deciding, among all nodes of this log. Its topics must be there.
+    /// Asks for turns at deciding, in every shard of these topics, among all nodes of this log.
     ///
     /// # Errors
     /// [`OpenError`], when the topics cannot be had or the settings are refused.
@@ -226,8 +240,9 @@ impl KafkaLog {
         TopicLetters::new(options)
     }
 
-    /// Opens the log, whose spool lies in `dir`: makes missing topics, checks those that are there, and puts onto Kafka
-    /// what an earlier run left in the spool.
+    /// Opens a shard's log, whose spool lies in `dir`: makes missing topics, checks those that are there, and puts onto
+    /// Kafka what an earlier run left in the spool. The topics are every shard's, and seen to with the first one, which is
+    /// to be opened before the others.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -237,7 +252,9 @@ impl KafkaLog {
         clock: Arc<dyn Clock>,
         outage: OutageBody,
     ) -> Result<Opened<T>, OpenError> {
-        topics::prepare(&options).await?;
+        if options.shard == Shard::FIRST {
+            topics::prepare(&options).await?;
+        }
         let asked = options.clone();
         let made = client::aside(move || {
             let cursors = [at_the_end(&asked, Stream::Main)?, at_the_end(&asked, Stream::Commands)?];

@@ -70,16 +70,17 @@ pub(super) async fn look_after(options: &Options) -> Result<Vec<(String, usize)>
     let away = |source| OpenError::Away { brokers: brokers.clone(), source };
     let count = again(until, || Box::pin(look(&admin, None, |found| found.brokers().len()))).await.map_err(away)?;
     let prefix = &options.address.prefix;
-    let names = [name(prefix, Stream::Main), name(prefix, Stream::Commands), dead(prefix)];
+    let shards = options.shards as usize;
+    let wanted = [(name(prefix, Stream::Main), shards), (name(prefix, Stream::Commands), shards), (dead(prefix), 1)];
     let (mut faults, mut few) = (Vec::new(), Vec::new());
-    for topic in &names {
+    for (topic, partitions) in &wanted {
         let replicas = count.clamp(1, REPLICAS);
-        let found = again(until, || Box::pin(find_or_make(&admin, topic, replicas, options)));
+        let found = again(until, || Box::pin(find_or_make(&admin, topic, (*partitions, replicas), options)));
         let found = found.await.map_err(|source| OpenError::Topic { topic: topic.clone(), source })?;
         if found.replicas < REPLICAS {
             few.push((topic.clone(), found.replicas));
         }
-        faults.extend(unfit(&found, options).into_iter().map(|fault| format!("{topic}: {fault}")));
+        faults.extend(unfit(&found, *partitions, options).into_iter().map(|fault| format!("{topic}: {fault}")));
     }
     if faults.is_empty() { Ok(few) } else { Err(OpenError::Unfit { faults }) }
 }
@@ -172,10 +173,15 @@ fn shape(found: &rdkafka::metadata::Metadata) -> Result<Option<(usize, usize)>, 
     Ok(Some((topic.partitions().len(), replicas.unwrap_or(0))))
 }
 
-async fn find_or_make(admin: &Admin, topic: &str, replicas: usize, options: &Options) -> KafkaResult<Found> {
+async fn find_or_make(
+    admin: &Admin,
+    topic: &str,
+    (partitions, replicas): (usize, usize),
+    options: &Options,
+) -> KafkaResult<Found> {
     let found = look(admin, Some(topic.to_owned()), shape).await?.map_err(KafkaError::MetadataFetch)?;
     let Some((partitions, replicas)) = found else {
-        make(admin, topic, replicas, options).await?;
+        make(admin, topic, (partitions, replicas), options).await?;
         // It is there for everybody only after a while.
         return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
     };
@@ -189,7 +195,13 @@ async fn find_or_make(admin: &Admin, topic: &str, replicas: usize, options: &Opt
     Ok(Found { partitions, replicas, settings })
 }
 
-async fn make(admin: &Admin, topic: &str, replicas: usize, options: &Options) -> KafkaResult<()> {
+async fn make(
+    admin: &Admin,
+    topic: &str,
+    (partitions, replicas): (usize, usize),
+    options: &Options,
+) -> KafkaResult<()> {
+    let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
     let count = i32::try_from(replicas).unwrap_or(1);
     let settings = [
         ("cleanup.policy", "delete".to_owned()),
@@ -200,7 +212,7 @@ async fn make(admin: &Admin, topic: &str, replicas: usize, options: &Options) ->
         ("retention.ms", options.retention_age.max(RETENTION).as_millis().to_string()),
         ("unclean.leader.election.enable", "false".to_owned()),
     ];
-    let mut new = NewTopic::new(topic, 1, TopicReplication::Fixed(count));
+    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(count));
     for (name, value) in &settings {
         new = new.set(name, value);
     }
@@ -221,11 +233,11 @@ async fn create(admin: &Admin, new: NewTopic<'_>) -> KafkaResult<()> {
 }
 
 /// What of a topic does not fit, each with what was found and what is allowed.
-fn unfit(found: &Found, options: &Options) -> Vec<String> {
+fn unfit(found: &Found, wanted: usize, options: &Options) -> Vec<String> {
     let Found { partitions, replicas, settings } = found;
     let mut faults = Vec::new();
-    if *partitions != 1 {
-        faults.push(format!("it has {partitions} partitions; allowed: 1, one for each shard"));
+    if *partitions != wanted {
+        faults.push(format!("it has {partitions} partitions; allowed: {wanted}, one for each shard"));
     }
     let mut check = |name: &str, good: &dyn Fn(&str) -> bool, allowed: String| {
         // A broker that does not name a setting does not have it.
@@ -267,7 +279,7 @@ mod tests {
     fn check(partitions: usize, replicas: usize, settings: &[(&str, &str)], wanted: &[&str]) {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let options = Options { body_bytes: 1_000_000, ..Options::at("kafka://a:1".parse().expect("good")) };
-        assert_eq!(unfit(&Found { partitions, replicas, settings }, &options), wanted);
+        assert_eq!(unfit(&Found { partitions, replicas, settings }, 1, &options), wanted);
     }
 
     #[test]
