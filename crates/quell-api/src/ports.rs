@@ -35,9 +35,9 @@ pub trait Intake: Send + Sync + 'static {
     /// Keeps a topology and puts it in force; returns when the engine has it in force.
     fn topology(&self, topology: Topology) -> BoxFuture<'_, Result<Activated, Refusal>>;
 
-    /// A record as it was received, decoded again; `None` when the log no longer (or not yet) holds it, or it holds
+    /// What of a record its shard received, decoded again; `None` when the log no longer (or not yet) holds it, or it holds
     /// neither alerts nor changes.
-    fn record(&self, position: Position) -> BoxFuture<'_, Result<Option<Received>, Refusal>>;
+    fn record(&self, receipt: ReceiptId) -> BoxFuture<'_, Result<Option<Received>, Refusal>>;
 }
 
 /// A command that is durable.

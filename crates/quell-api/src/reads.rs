@@ -124,7 +124,7 @@ pub(crate) async fn receipt(
         return Err(Problem::not_found("receipt", &id));
     }
     let patience = app.api.limits.append_patience;
-    let record = tokio::time::timeout(patience, app.api.intake.record(receipt.position)).await;
+    let record = tokio::time::timeout(patience, app.api.intake.record(receipt)).await;
     let record = record.map_err(|_| no_answer("the log", patience))??;
     let received = record.ok_or_else(|| Problem {
         allowed: Some("a receipt whose record the log still keeps".into()),

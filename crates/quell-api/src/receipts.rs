@@ -118,7 +118,7 @@ async fn alerts(
     decided: bool,
 ) -> Result<Vec<ItemFate>, StoreError> {
     let mut items = refused(&batch.rejects);
-    let numbers = numbers_of_accepted(&batch.rejects);
+    let numbers = batch.places();
     let mut episodes: HashMap<Fingerprint, Vec<Alert>> = HashMap::new();
     let mut openings: HashMap<IncidentId, Option<(Position, u32)>> = HashMap::new();
     for ((ordinal, item), number) in (0u32..).zip(batch.items()).zip(numbers) {
@@ -172,13 +172,6 @@ fn refused(rejects: &[Reject]) -> Vec<ItemFate> {
         reason: reject.reason.clone(),
     });
     refused.collect()
-}
-
-/// The places that the accepted items had in the request: those that no refused one has.
-fn numbers_of_accepted(rejects: &[Reject]) -> impl Iterator<Item = u32> + use<> {
-    let mut taken: Vec<u32> = rejects.iter().filter_map(|reject| reject.ordinal).collect();
-    taken.sort_unstable();
-    (0u32..).filter(move |number| taken.binary_search(number).is_err())
 }
 
 /// A first opinion: a new row is "correlated" here; whether it opened its incident, the incident knows.

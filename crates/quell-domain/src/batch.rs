@@ -120,13 +120,15 @@ impl Batch {
         (0u32..).filter(|number| taken.binary_search(number).is_err()).take(self.items.len()).collect()
     }
 
-    /// Some of its items, in their order, each with its place in the whole; with the refused parts, or without.
+    /// Some of its items by their number here, in their order, each with its place in the whole; with the refused parts, or
+    /// without.
     #[must_use]
-    pub(crate) fn part(&self, keep: impl Fn(&Item) -> bool, rejects: bool) -> Batch {
+    pub(crate) fn part(&self, keep: impl Fn(usize) -> bool, rejects: bool) -> Batch {
         let rejects = if rejects { self.rejects.clone() } else { Vec::new() };
         let (items, places, text, ends) = Default::default();
         let mut part = Batch { source: self.source, items, rejects, places, text, ends };
-        for (item, place) in self.items.iter().zip(self.places()).filter(|(item, _)| keep(item)) {
+        let items = self.items.iter().zip(self.places()).enumerate();
+        for (_, (item, place)) in items.filter(|(number, _)| keep(*number)) {
             let (labels, annotations) = (part.copy(self, item.labels), part.copy(self, item.annotations));
             part.items.push(Item { labels, annotations, ..*item });
             part.places.push(place);

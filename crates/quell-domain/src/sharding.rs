@@ -100,22 +100,13 @@ impl Sharding {
     /// every shard.
     #[must_use]
     pub fn split(&self, input: Input) -> Vec<(u32, Input)> {
-        let concerned: Vec<u32> = match &input {
-            Input::Alerts(batch) => self.concerned(batch.items().iter().map(|item| self.place(batch, item))),
-            Input::Changes(changes) => {
-                self.concerned(changes.items.iter().map(|told| self.named(told.labels.as_ref())))
-            }
-            Input::Command(_) | Input::Problem(_) | Input::Tick | Input::Outage { .. } | Input::Activate(_) => {
-                (0..self.count).collect()
-            }
+        let Some(places) = self.places(&input) else {
+            return (0..self.count).map(|number| (number, input.clone())).collect();
         };
-        if let &[only] = concerned.as_slice() {
-            return vec![(only, input)];
+        match *self.concerned(&places) {
+            [only] => vec![(only, input)],
+            ref numbers => numbers.iter().map(|&number| (number, keep(&input, &places, number, numbers))).collect(),
         }
-        concerned
-            .iter()
-            .map(|&number| (number, self.keep(&input, number, concerned.first() == Some(&number))))
-            .collect()
     }
 
     /// One shard's part of an input: what [`Sharding::split`] gives for it. Nothing of alerts and changes where the shard
@@ -125,23 +116,24 @@ impl Sharding {
         if self.count == 1 {
             return input;
         }
-        let concerned = match &input {
-            Input::Alerts(batch) => self.concerned(batch.items().iter().map(|item| self.place(batch, item))),
-            Input::Changes(changes) => {
-                self.concerned(changes.items.iter().map(|told| self.named(told.labels.as_ref())))
-            }
-            Input::Command(_) | Input::Problem(_) | Input::Tick | Input::Outage { .. } | Input::Activate(_) => {
-                return input;
-            }
-        };
-        match concerned.as_slice() {
-            &[only] if only == number => input,
-            numbers => self.keep(&input, number, numbers.first() == Some(&number)),
+        let Some(places) = self.places(&input) else { return input };
+        match *self.concerned(&places) {
+            [only] if only == number => input,
+            ref numbers => keep(&input, &places, number, numbers),
         }
     }
 
-    /// Where an item goes: `None` to every shard. What ends or is acknowledged without the label may be known to any of
-    /// them, since its sender need not say again what it said when it fired.
+    /// Where each item of alerts or changes goes: [`None`] is every shard. None of what is for a whole tenant.
+    fn places(&self, input: &Input) -> Option<Vec<Option<u32>>> {
+        match input {
+            Input::Alerts(batch) => Some(batch.items().iter().map(|item| self.place(batch, item)).collect()),
+            Input::Changes(told) => Some(told.items.iter().map(|told| self.named(told.labels.as_ref())).collect()),
+            Input::Command(_) | Input::Problem(_) | Input::Tick | Input::Outage { .. } | Input::Activate(_) => None,
+        }
+    }
+
+    /// Where an item goes. What ends or is acknowledged without the label may be known to any shard, since its sender need
+    /// not say again what it said when it fired.
     fn place(&self, batch: &Batch, item: &Item) -> Option<u32> {
         let named = self.named(batch.labels(item));
         match item.action {
@@ -151,27 +143,25 @@ impl Sharding {
     }
 
     /// The shards that have a part, in order; the first shard where nothing says another.
-    fn concerned(&self, places: impl Iterator<Item = Option<u32>>) -> Vec<u32> {
-        let mut bits = 0_u64;
-        for place in places {
-            bits |= place.map_or(u64::MAX, |number| 1 << number);
-        }
+    fn concerned(&self, places: &[Option<u32>]) -> Vec<u32> {
+        let bits = places.iter().fold(0_u64, |bits, place| bits | place.map_or(u64::MAX, |number| 1 << number));
         let found: Vec<u32> = (0..self.count).filter(|number| bits & 1 << number != 0).collect();
         if found.is_empty() { vec![0] } else { found }
     }
+}
 
-    /// What of an input is for a shard; refused parts are kept by the `first` shard that has a part.
-    fn keep(&self, input: &Input, number: u32, first: bool) -> Input {
-        let here = |place: Option<u32>| place.is_none_or(|place| place == number);
-        match input {
-            Input::Alerts(batch) => Input::Alerts(batch.part(|item| here(self.place(batch, item)), first)),
-            Input::Changes(Changes { source, items, rejects }) => Input::Changes(Changes {
-                source: *source,
-                items: items.iter().filter(|told| here(self.named(told.labels.as_ref()))).cloned().collect(),
-                rejects: if first { rejects.clone() } else { Vec::new() },
-            }),
-            whole => whole.clone(),
-        }
+/// What of an input is for a shard; refused parts are kept by the first one that has a part.
+fn keep(input: &Input, places: &[Option<u32>], number: u32, concerned: &[u32]) -> Input {
+    let here = |at: usize| places[at].is_none_or(|place| place == number);
+    let first = concerned.first() == Some(&number);
+    match input {
+        Input::Alerts(batch) => Input::Alerts(batch.part(here, first)),
+        Input::Changes(Changes { source, items, rejects }) => Input::Changes(Changes {
+            source: *source,
+            items: items.iter().enumerate().filter(|(at, _)| here(*at)).map(|(_, told)| told.clone()).collect(),
+            rejects: if first { rejects.clone() } else { Vec::new() },
+        }),
+        whole => whole.clone(),
     }
 }
 

@@ -4,8 +4,8 @@
 //! Absent on purpose: positions and times of records; the log has them.
 
 use quell_domain::{
-    Activation, AlertId, ArtefactKind, CiId, Command, CommandKind, Digest, Input, RecordKind, Source, Timestamp,
-    ids::BadId,
+    Activation, AlertId, ArtefactKind, CiId, Command, CommandKind, Digest, Input, RecordKind, Sharding, Source,
+    Timestamp, ids::BadId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -191,6 +191,14 @@ pub fn decode(kind: RecordKind, body: &[u8]) -> Result<Input, RecordError> {
             Ok(Input::Activate(Activation { kind, digest }))
         }
     }
+}
+
+/// Reads one shard's part of a record: the bytes are those of the whole request, and the shard decides its part of them.
+///
+/// # Errors
+/// As for [`decode`].
+pub fn decode_part(kind: RecordKind, body: &[u8], sharding: &Sharding, number: u32) -> Result<Input, RecordError> {
+    Ok(sharding.part(number, decode(kind, body)?))
 }
 
 pub(crate) fn parse<'de, T: Deserialize<'de>>(kind: &'static str, body: &'de [u8]) -> Result<T, RecordError> {

@@ -13,4 +13,4 @@ pub mod worker;
 pub use egress::{EgressClient, EgressError, EgressPolicy};
 pub use signature::Secret;
 pub use stream::{Announcer, Shapes, Untaken};
-pub use worker::{Attempt, Attempted, Clock, Observer, Sink, run};
+pub use worker::{Attempt, Attempted, Clock, Observer, Outbox, Sink, run};

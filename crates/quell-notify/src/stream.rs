@@ -102,8 +102,8 @@ impl Announcer {
     /// Tells what is due; how many it was.
     async fn round(&self) -> Result<usize, StoreError> {
         let now = self.clock.now();
-        let mut incidents = self.store.due(&self.name, now, BATCH).await?;
-        let mut problems = self.store.problems_due(&self.name, now, BATCH).await?;
+        let mut incidents = self.store.due(self.shard, &self.name, now, BATCH).await?;
+        let mut problems = self.store.problems_due(self.shard, &self.name, now, BATCH).await?;
         // The store holds later ones back; this holds them even if one lets two through.
         let (mut seen, mut known) = (BTreeSet::new(), BTreeSet::new());
         incidents.retain(|delivery| seen.insert(delivery.notice.incident));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use quell_domain::Timestamp;
+use quell_domain::{Shard, Timestamp};
 use quell_formats::notice;
 use quell_store::{Delivery, Store, StoreError};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -80,7 +80,16 @@ pub trait Attempt: Send {
     fn end(self: Box<Self>, attempted: Attempted);
 }
 
-/// Tells a sink everything that becomes due, until `shutdown` is done. `wake` says that something may have become due;
+/// Where what is to be told lies.
+#[derive(Clone)]
+pub struct Outbox {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Whose notices are told.
+    pub shard: Shard,
+}
+
+/// Tells a sink everything of a shard that becomes due, until `shutdown` is done. `wake` says that something may have become due;
 /// retries are looked for without it.
 ///
 /// # Errors
@@ -88,14 +97,15 @@ pub trait Attempt: Send {
 pub async fn run(
     sink: Sink,
     policy: Arc<EgressPolicy>,
-    store: Arc<dyn Store>,
+    outbox: Outbox,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
     wake: watch::Receiver<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), EgressError> {
     let client = EgressClient::new(&sink.url, policy)?;
-    let worker = Worker { sink, client, store, clock, observer };
+    let Outbox { store, shard } = outbox;
+    let worker = Worker { sink, client, store, shard, clock, observer };
     tokio::select! {
         () = worker.work(wake) => {}
         () = shutdown => {}
@@ -107,6 +117,7 @@ struct Worker {
     sink: Sink,
     client: EgressClient,
     store: Arc<dyn Store>,
+    shard: Shard,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
 }
@@ -129,7 +140,7 @@ impl Worker {
 
     /// Tells what is due; how many it was.
     async fn round(&self) -> Result<usize, StoreError> {
-        let mut due = self.store.due(&self.sink.name, self.clock.now(), BATCH).await?;
+        let mut due = self.store.due(self.shard, &self.sink.name, self.clock.now(), BATCH).await?;
         // The store holds an incident's later notices back; this holds them even if one lets two through.
         let mut incidents = BTreeSet::new();
         due.retain(|delivery| incidents.insert(delivery.notice.incident));

@@ -19,7 +19,7 @@ use quell_domain::{
 };
 use quell_engine::{Checkpoint, Parked};
 use quell_notify::signature::sign;
-use quell_notify::{Attempt, Attempted, EgressPolicy, Observer, Secret, Sink, run};
+use quell_notify::{Attempt, Attempted, EgressPolicy, Observer, Outbox, Secret, Sink, run};
 use quell_store::contract::Answer;
 use quell_store::{
     AlertQuery, Change, ChangeQuery, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions,
@@ -68,7 +68,13 @@ fn none<'a, T: Send + 'a>() -> Answer<'a, T> {
 }
 
 impl quell_store::ProblemStore for Outbox {
-    fn problems_due<'a>(&'a self, _: &'a str, _: Timestamp, _: u32) -> Answer<'a, Vec<quell_store::ProblemDelivery>> {
+    fn problems_due<'a>(
+        &'a self,
+        _: Shard,
+        _: &'a str,
+        _: Timestamp,
+        _: u32,
+    ) -> Answer<'a, Vec<quell_store::ProblemDelivery>> {
         none()
     }
     fn problems(&self, _: Shard, _: quell_store::ProblemQuery) -> Answer<'_, Page<Problem, ProblemId>> {
@@ -202,7 +208,7 @@ impl Store for Outbox {
         none()
     }
 
-    fn due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>> {
+    fn due<'a>(&'a self, _: Shard, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>> {
         assert_eq!(sink, "pager");
         let waiting = self.waiting.lock().expect("not poisoned");
         let due = waiting.iter().filter(|(at, _)| *at <= now).take(limit as usize).map(|(_, d)| d.clone()).collect();
@@ -283,7 +289,9 @@ impl Scene {
             let stopped = async {
                 let _ = stopped.await;
             };
-            run(sink, policy, store, clock, Arc::new(Unobserved), woken, stopped).await.expect("a good address");
+            run(sink, policy, Outbox { store, shard: Shard::FIRST }, clock, Arc::new(Unobserved), woken, stopped)
+                .await
+                .expect("a good address");
         });
         Scene { receiver, said, outbox, wake, stop, worker }
     }

@@ -325,9 +325,9 @@ pub trait Store: crate::problems::ProblemStore + crate::forecasts::ForecastStore
     /// The number of the last change; 0 before the first. It may be greater than that of any incident.
     fn newest_change(&self, shard: Shard) -> Answer<'_, u64>;
 
-    /// Deliveries of a sink that are due at `now`, but for those of problems, the oldest first, at most `limit`. An
-    /// incident's later notices are not due before its earlier ones are delivered or dead.
-    fn due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>>;
+    /// Deliveries of a shard to a sink that are due at `now`, but for those of problems, the oldest first, at most `limit`.
+    /// An incident's later notices are not due before its earlier ones are delivered or dead.
+    fn due<'a>(&'a self, shard: Shard, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>>;
 
     /// The sink took it.
     fn delivered<'a>(&'a self, id: &'a str, at: Timestamp) -> Answer<'a, ()>;

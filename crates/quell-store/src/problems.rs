@@ -108,5 +108,11 @@ pub trait ProblemStore: Send + Sync + 'static {
 
     /// What a sink is to be told of problems, as [`crate::Store::due`] gives it of incidents; it is delivered and failed
     /// by its id in the same way.
-    fn problems_due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<ProblemDelivery>>;
+    fn problems_due<'a>(
+        &'a self,
+        shard: Shard,
+        sink: &'a str,
+        now: Timestamp,
+        limit: u32,
+    ) -> Answer<'a, Vec<ProblemDelivery>>;
 }

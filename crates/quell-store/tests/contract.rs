@@ -13,6 +13,7 @@ use quell_engine::{AlertChange, ChangeRow, Effects, Parked};
 use quell_store::{AlertQuery, ChangeQuery, IncidentQuery, Positions, Store, StoreError};
 use support::artefacts::*;
 use support::forecasts::*;
+use support::outbox::*;
 use support::problems::*;
 use support::writers::*;
 use support::*;
@@ -140,7 +141,7 @@ async fn a_fenced_writer_changes_nothing(store: &dyn Store) {
     let effects = Effects { alerts: vec![put(alert(1))], notices: vec![notice(1, 0)], ..Effects::default() };
     let refused = old.try_commit(effects.clone(), None).await;
     assert!(matches!(refused, Err(StoreError::Fenced { epoch: 1, .. })), "{refused:?}");
-    assert!(store.due("one", at(99), 9).await.expect("read").is_empty());
+    assert!(store.due(SHARD, "one", at(99), 9).await.expect("read").is_empty());
     new.commit(effects).await;
     assert_eq!(restored(store).await.snapshot.alerts, [alert(1)]);
 }
@@ -206,29 +207,6 @@ async fn an_alert_of_no_incident_is_let_go_of_and_then_forgotten(store: &dyn Sto
     assert_eq!(store.forget_before(SHARD, at(12)).await.expect("forgets"), 2);
     let listed = store.alerts(SHARD, AlertQuery { limit: 9, ..AlertQuery::default() }).await.expect("read");
     assert_eq!(listed.items, [unplaced(3)]);
-}
-
-async fn deliveries_wait_for_earlier_ones(store: &dyn Store) {
-    let (mut writer, _) = Writer::take_over(store).await;
-    let notices = vec![notice(1, 0), notice(2, 0), notice(1, 1)];
-    writer.commit(Effects { notices, ..Effects::default() }).await;
-    let due = store.due("one", at(0), 9).await.expect("read");
-    assert_eq!(due.iter().map(|d| d.notice.clone()).collect::<Vec<_>>(), [notice(1, 0), notice(2, 0)]);
-    assert_eq!(store.due("one", at(0), 1).await.expect("read").len(), 1);
-    let (first, second) = (&due[0].id, &due[1].id);
-    assert_ne!(*first, store.due("two", at(0), 9).await.expect("read")[0].id);
-    store.failed(first, at(0), "refused", Some(Duration::from_secs(60))).await.expect("noted");
-    store.delivered(second, at(0)).await.expect("noted");
-    assert!(store.due("one", at(59), 9).await.expect("read").is_empty(), "the later one waits for the earlier");
-    let again = store.due("one", at(60), 9).await.expect("read");
-    assert_eq!((again.len(), &again[0].id, again[0].attempts), (1, first, 1));
-    store.failed(first, at(60), "gone", None).await.expect("noted");
-    let next = store.due("one", at(60), 9).await.expect("read");
-    assert_eq!(next.iter().map(|d| d.notice.clone()).collect::<Vec<_>>(), [notice(1, 1)], "a dead one holds up none");
-    store.delivered(&next[0].id, at(61)).await.expect("noted");
-    assert!(store.due("one", at(9_999), 9).await.expect("read").is_empty());
-    assert_eq!(store.due("two", at(0), 9).await.expect("read").len(), 2, "sinks do not wait for each other");
-    assert!(store.due("three", at(0), 9).await.expect("read").is_empty());
 }
 
 async fn changes_can_be_caught_up_with(store: &dyn Store) {

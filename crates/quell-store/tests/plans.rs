@@ -115,7 +115,11 @@ const LOOK_UPS: &[(&str, &str, &str)] = &[
         "signatures_by_merger",
         "signatures_by_merger",
     ),
-    ("SELECT * FROM outbox WHERE sink = ? AND state = 0 ORDER BY seq LIMIT 9", "outbox_waiting", "outbox_waiting"),
+    (
+        "SELECT * FROM outbox WHERE sink = ? AND tenant = ? AND shard = ? AND state = 0 ORDER BY seq LIMIT 9",
+        "outbox_waiting",
+        "outbox_waiting",
+    ),
     (
         "SELECT * FROM timeline WHERE tenant = ? AND shard = ? AND incident = ? ORDER BY id",
         "timeline_by_incident",

@@ -87,7 +87,7 @@ async fn check_lost_connection(lose: impl Fn(&Relay)) {
     assert_eq!(again.changes, seen, "it is told of what is in the store");
     let detail = store.incident(SHARD, incident_id(1), 9).await.expect("read").expect("there");
     assert_eq!(detail.timeline, [entry(1, "noted")], "written once");
-    assert_eq!(store.due("one", at(0), 9).await.expect("read").len(), 1);
+    assert_eq!(store.due(SHARD, "one", at(0), 9).await.expect("read").len(), 1);
     // The same once more, with other numbers, is another commit.
     writer.commit(Effects { timeline: vec![entry(1, "noted")], ..Effects::default() }).await;
     let detail = store.incident(SHARD, incident_id(1), 9).await.expect("read").expect("there");

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use prometheus::{IntCounterVec, Opts, Registry};
 use quell_domain::{Input, Moment, RecordKind, Shard};
 use quell_engine::Settings;
+use quell_formats::record::decode_part;
 use quell_log::dead::{CUT, DeadLetter, DeadLetters};
 use quell_log::{Clock, Read, Record, Stamp, Stream};
 use quell_store::StoreError;
@@ -86,19 +87,23 @@ impl Aside {
         .await;
     }
 
-    async fn record(&self, stamp: Stamp, code: &str, reason: String, of: (Option<RecordKind>, Headers, Bytes)) {
+    async fn record(&self, shard: Shard, stamp: Stamp, (code, reason): (&str, String), of: Of) {
         let Stamp { stream, position, .. } = stamp;
+        let (number, whose) = match shard.number {
+            0 => (position.to_string(), String::new()),
+            shard => (format!("{shard}.{position}"), format!(" of shard {shard}")),
+        };
         let (name, words) = match stream {
             Stream::Main => ("main", "record"),
             Stream::Commands => ("commands", "command"),
         };
         let (kind, headers, body) = of;
         self.put(DeadLetter {
-            id: format!("{name}-{position}"),
+            id: format!("{name}-{number}"),
             at: self.clock.now(),
             code: code.into(),
             reason,
-            place: format!("{words} {position} of the log"),
+            place: format!("{words} {position} of the log{whose}"),
             stream: Some(stream),
             kind,
             size: body.len() as u64,
@@ -110,7 +115,8 @@ impl Aside {
     }
 }
 
-type Headers = Vec<(String, Bytes)>;
+/// What a record was: its kind where that is known, its headers and its bytes.
+type Of = (Option<RecordKind>, Vec<(String, Bytes)>, Bytes);
 
 /// What a desk needs to put records aside.
 #[derive(Clone)]
@@ -132,13 +138,13 @@ impl Desk {
         let (code, reason, of) = match (damage, carry) {
             (Some(damage), _) => ("damaged", damage.why.to_owned(), (None, damage.headers, damage.body)),
             (None, Some(input)) => return Some(input),
-            (None, None) => match quell_formats::record::decode(kind, &body) {
+            (None, None) => match decode_part(kind, &body, &self.sharding, self.shard.number) {
                 Ok(input) => return Some(input),
                 Err(error) => ("undecodable", crate::serve::chain(&error), (Some(kind), Vec::new(), body)),
             },
         };
         match &self.rescue {
-            Some(rescue) => rescue.aside.record(stamp, code, reason, of).await,
+            Some(rescue) => rescue.aside.record(self.shard, stamp, (code, reason), of).await,
             None => tracing::error!(position = %stamp.position, code, reason, "a record is skipped"),
         }
         None
@@ -180,7 +186,7 @@ impl Desk {
             return Err(error).context("what was decided cannot be remembered");
         }
         let reason = format!("its commit failed {TRIES} times: {}", crate::serve::chain(&error));
-        rescue.aside.record(stamp, "uncommittable", reason, of).await;
+        rescue.aside.record(self.shard, stamp, ("uncommittable", reason), of).await;
         self.start_over(rescue).await?;
         self.decide(stamp.stream, moment, &Input::Tick).await;
         self.try_commit(false).await.context("what was decided cannot be remembered")

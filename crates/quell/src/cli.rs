@@ -112,6 +112,9 @@ enum Command {
         /// --data-dir for the artefacts that the log activates.
         #[arg(long, value_name = "ADDRESS")]
         log: Option<String>,
+        /// The shard of the installation that is played, where it has several.
+        #[arg(long, value_name = "NUMBER", conflicts_with = "alerts")]
+        shard: Option<u32>,
         /// Where to write the incidents, one JSON object a line.
         #[arg(long, required_unless_present = "compare", conflicts_with = "compare")]
         output: Option<PathBuf>,
@@ -340,9 +343,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             })?;
             print!("{told}");
         }
-        Command::Replay { topology, alerts, data_dir, store, log, output, compare, truth, json, config } => {
+        Command::Replay { topology, alerts, data_dir, store, log, shard, output, compare, truth, json, config } => {
             let estate = topology.as_deref().map(replay::read_topology).transpose()?;
-            let recorded = Recorded { estate, alerts, data_dir, log, database: stores::database(store, None)? };
+            let recorded = Recorded { estate, alerts, data_dir, log, shard, database: stores::database(store, None)? };
             runtime()?.block_on(play(recorded, config, output, compare, &truth, json))?;
         }
         Command::DeadLetters { command } => {
@@ -384,11 +387,12 @@ struct Recorded {
     alerts: Option<PathBuf>,
     data_dir: Option<PathBuf>,
     log: Option<String>,
+    shard: Option<u32>,
     database: Option<Database>,
 }
 
 async fn play(
-    Recorded { estate, alerts, data_dir, log, database }: Recorded,
+    Recorded { estate, alerts, data_dir, log, shard, database }: Recorded,
     config: Option<PathBuf>,
     output: Option<PathBuf>,
     other: Option<PathBuf>,
@@ -404,9 +408,9 @@ async fn play(
         }
         (None, Some(log), directory) => {
             let directory = directory.unwrap_or_default();
-            Traffic::of_kafka(&log, &config, &directory, database.as_ref(), estate).await?
+            Traffic::of_kafka(&log, &config, &directory, database.as_ref(), (estate, shard)).await?
         }
-        (None, None, Some(directory)) => Traffic::of_directory(&directory, database.as_ref(), estate).await?,
+        (None, None, Some(directory)) => Traffic::of_directory(&directory, database.as_ref(), estate, shard).await?,
         (None, None, None) => anyhow::bail!("nothing to play: name --alerts, --data-dir or --log"),
     };
     let files = settings::files(config.rules_dir.as_deref(), config.pipelines_dir.as_deref())?;

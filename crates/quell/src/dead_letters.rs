@@ -11,12 +11,11 @@ use anyhow::{Context, bail};
 use quell_domain::{RecordKind, Source};
 use quell_formats::config::Config;
 use quell_log::dead::LETTERS;
-use quell_log::kafka::{self, KafkaLog};
-use quell_log::{Clock as _, DeadLetter, DeadLetters, FileLetters};
+use quell_log::{Clock as _, DeadLetter, DeadLetters};
 
 use crate::clock::SystemClock;
 use crate::import::Running;
-use crate::{logs, settings, streams};
+use crate::{logs, settings};
 
 /// Bytes of a letter that are shown in the list.
 const SHOWN: usize = 120;
@@ -33,15 +32,7 @@ impl Place {
         let mut config: Config = settings::config(self.config.as_deref())?;
         config.data_dir = self.data_dir.unwrap_or(config.data_dir);
         config.log = logs::address(self.log, config.log)?;
-        let Some(address) = &config.log else {
-            return Ok(Arc::new(FileLetters::new(&config.data_dir.join(logs::DEAD_LETTERS))));
-        };
-        let options = kafka::Options {
-            security: streams::security(&config)?,
-            body_bytes: config.intake.decoded_bytes,
-            ..kafka::Options::at(address.parse()?)
-        };
-        Ok(Arc::new(KafkaLog::dead_letters(&options)))
+        logs::dead_letters(&config)
     }
 }
 

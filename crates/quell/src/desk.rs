@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use opentelemetry::trace::TraceContextExt as _;
-use quell_domain::{Activation, Input, Moment, Position, Shard};
+use quell_domain::{Activation, Input, Moment, Position, Shard, Sharding};
 use quell_engine::{Artefact, Disposed, Effects, Engine, Fold};
 use quell_store::{Commit, Flush, Store, StoreError, Version};
 
@@ -30,6 +30,8 @@ pub(crate) fn passes(error: &StoreError) -> bool {
 /// The engine with what is not committed yet.
 pub(crate) struct Desk {
     pub(crate) shard: Shard,
+    /// Says which part of a record is this shard's.
+    pub(crate) sharding: Arc<Sharding>,
     pub(crate) epoch: u64,
     pub(crate) engine: Engine,
     pub(crate) store: Arc<dyn Store>,

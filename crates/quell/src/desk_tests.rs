@@ -63,11 +63,12 @@ macro_rules! pass_on {
 impl quell_store::ProblemStore for Flaky {
     fn problems_due<'a>(
         &'a self,
+        shard: Shard,
         sink: &'a str,
         now: Timestamp,
         limit: u32,
     ) -> Answer<'a, Vec<quell_store::ProblemDelivery>> {
-        self.inner.problems_due(sink, now, limit)
+        self.inner.problems_due(shard, sink, now, limit)
     }
 
     pass_on! {
@@ -161,8 +162,8 @@ impl Store for Flaky {
         self.inner.keep_sharding(sharding)
     }
 
-    fn due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>> {
-        self.inner.due(sink, now, limit)
+    fn due<'a>(&'a self, shard: Shard, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>> {
+        self.inner.due(shard, sink, now, limit)
     }
 
     fn delivered<'a>(&'a self, id: &'a str, at: Timestamp) -> Answer<'a, ()> {
@@ -209,6 +210,7 @@ async fn desk(name: &str, failure: Failure, failures: u32) -> Desk {
     let (_, log) = watch::channel(LogState::Open);
     Desk {
         shard: Shard::FIRST,
+        sharding: Arc::default(),
         epoch,
         engine: Engine::new(Shard::FIRST, Arc::new(settings)),
         store,
@@ -257,7 +259,7 @@ async fn inv_5_nothing_is_told_before_it_is_remembered() {
     assert_eq!((published.lag(), published.health().degraded), (0, vec![]));
     // The database's own threads are waited for in real time.
     tokio::time::resume();
-    let due = desk.store.due("pager", Timestamp::MAX, 10).await.expect("readable");
+    let due = desk.store.due(Shard::FIRST, "pager", Timestamp::MAX, 10).await.expect("readable");
     assert_eq!(due.len(), 1, "one notice for the one sink, however often the commit was tried");
 }
 

@@ -93,7 +93,8 @@ impl Source {
         match self {
             Source::Server { url, client } => get(client, &format!("{url}/api/v1/incidents/{id}")).await,
             Source::Store(store) => {
-                let detail = store.incident(Shard::FIRST, id, READ).await?;
+                let shard = Shard { number: id.shard, ..Shard::FIRST };
+                let detail = store.incident(shard, id, READ).await?;
                 Ok(detail.map(|detail| {
                     let IncidentDetail { incident, alerts, timeline, merged, split } = detail;
                     let mut shown = serde_json::json!(views::incident_json(&incident, &alerts, &timeline));
@@ -123,8 +124,13 @@ impl Source {
             }
             Source::Store(store) => {
                 let query = AlertQuery { fingerprint, before: before.map(AlertId), limit, ..AlertQuery::default() };
-                let page = store.alerts(Shard::FIRST, query).await?;
-                page.items.iter().map(|alert| serde_json::json!(views::alert_json(alert))).collect()
+                // Each shard counts its alerts by itself, so of a number there may be one in each.
+                let mut found = Vec::new();
+                for shard in store.sharding().await?.unwrap_or_default().shards() {
+                    let page = store.alerts(shard, query.clone()).await?;
+                    found.extend(page.items.iter().map(|alert| serde_json::json!(views::alert_json(alert))));
+                }
+                found
             }
         };
         let wanted = |alert: &Value| match subject {

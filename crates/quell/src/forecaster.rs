@@ -53,14 +53,22 @@ pub(crate) struct Forecaster {
 }
 
 impl Forecaster {
-    pub(crate) fn new(door: &Arc<Door>, clock: Arc<dyn Clock>, registry: &Registry) -> anyhow::Result<Self> {
+    pub(crate) fn new(door: &Arc<Door>, clock: Arc<dyn Clock>, rounds: IntCounterVec) -> Self {
+        Forecaster { door: Arc::clone(door), clock, rounds, seen: None }
+    }
+
+    /// What is counted of rounds, of all shards together.
+    ///
+    /// # Errors
+    /// When there is such a metric already.
+    pub(crate) fn rounds(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
         let help = "Times that forecasts were made, or could not be; nothing else depends on them";
         let rounds = IntCounterVec::new(Opts::new("quell_forecast_rounds_total", help), &["outcome"])?;
         for outcome in ["made", "failed"] {
             rounds.with_label_values(&[outcome]);
         }
         registry.register(Box::new(rounds.clone()))?;
-        Ok(Forecaster { door: Arc::clone(door), clock, rounds, seen: None })
+        Ok(rounds)
     }
 
     /// Forecasts again and again, for ever. Whatever fails is said, counted and tried again.

@@ -43,7 +43,8 @@ fn history(now: Timestamp) -> Vec<HistoricIncident> {
 
 async fn forecasting(name: &str) -> (Rig, Forecaster) {
     let rig = Rig::new(name).await;
-    let forecaster = Forecaster::new(&rig.door, rig.clock.clone(), &Registry::new()).expect("a new registry");
+    let rounds = Forecaster::rounds(&Registry::new()).expect("a new registry");
+    let forecaster = Forecaster::new(&rig.door, rig.clock.clone(), rounds);
     (rig, forecaster)
 }
 

@@ -2,37 +2,62 @@
 //!
 //! Absent on purpose: ids, fingerprints and names of CIs as label values.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use quell_domain::{Notice, Priority, Transition};
+use prometheus::core::Collector;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use quell_domain::{Notice, Priority, Shard, Transition};
 use quell_engine::{AlertChange, Altered, Disposed, Recognised};
 
-use crate::live::{Published, Role};
+/// The label of what is said of each shard; there are few of them.
+const SHARD: &str = "shard";
 
-/// Every metric of the loop around the engine.
+/// One shard's share of a gauge that shows the sum of all of them.
+#[derive(Debug)]
+struct Share {
+    sum: IntGauge,
+    own: AtomicI64,
+}
+
+impl Share {
+    fn of(sum: IntGauge) -> Self {
+        Share { sum, own: AtomicI64::new(0) }
+    }
+
+    fn set(&self, value: i64) {
+        self.sum.add(value - self.own.swap(value, Ordering::AcqRel));
+    }
+
+    /// Another shard's.
+    fn beside(&self) -> Self {
+        Share::of(self.sum.clone())
+    }
+}
+
+/// Every metric of the loop around one shard's engine; what is counted is counted together with the other shards.
 #[derive(Debug)]
 pub(crate) struct Gauges {
     received: IntCounter,
     disposed: IntCounterVec,
     unbound: IntCounterVec,
-    alerts: IntGauge,
-    incidents: IntGauge,
-    unflushed: IntGauge,
+    alerts: Share,
+    incidents: Share,
+    unflushed: Share,
     commits: Histogram,
     decisions: Histogram,
     appends: Histogram,
     transitions: IntCounterVec,
-    epoch: IntGauge,
+    epochs: IntGaugeVec,
+    shard: Shard,
     changes: ChangeCounters,
     problems: IntCounterVec,
 }
 
 /// What is counted of changes told of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ChangeCounters {
     received: IntCounter,
     disposed: IntCounterVec,
@@ -117,8 +142,9 @@ impl Gauges {
         let appends = HistogramOpts::new("quell_log_append_seconds", "How long it took to make records durable")
             .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]);
         let appends = Histogram::with_opts(appends)?;
-        let epoch =
-            IntGauge::new("quell_shard_epoch", "The epoch in which this node decides; each take-over adds one")?;
+        let epochs = "The epoch in which this node decides in a shard; each take-over adds one";
+        let epochs = IntGaugeVec::new(Opts::new("quell_shard_epoch", epochs), &[SHARD])?;
+        epochs.with_label_values(&[&*Shard::FIRST.number.to_string()]);
         let build =
             Opts::new("quell_build_info", "The version that runs").const_label("version", env!("CARGO_PKG_VERSION"));
         let build = IntGauge::with_opts(build)?;
@@ -133,7 +159,7 @@ impl Gauges {
             Box::new(commits.clone()),
             Box::new(decisions.clone()),
             Box::new(appends.clone()),
-            Box::new(epoch.clone()),
+            Box::new(epochs.clone()),
             Box::new(build),
         ];
         for metric in all {
@@ -146,17 +172,39 @@ impl Gauges {
             received,
             disposed,
             unbound,
-            alerts,
-            incidents,
-            unflushed,
+            alerts: Share::of(alerts),
+            incidents: Share::of(incidents),
+            unflushed: Share::of(unflushed),
             commits,
             decisions,
             appends,
             transitions,
-            epoch,
+            epochs,
+            shard: Shard::FIRST,
             changes,
             problems,
         })
+    }
+
+    /// Those of another shard.
+    pub(crate) fn beside(&self, shard: Shard) -> Self {
+        self.epochs.with_label_values(&[&*shard.number.to_string()]);
+        Gauges {
+            received: self.received.clone(),
+            disposed: self.disposed.clone(),
+            unbound: self.unbound.clone(),
+            alerts: self.alerts.beside(),
+            incidents: self.incidents.beside(),
+            unflushed: self.unflushed.beside(),
+            commits: self.commits.clone(),
+            decisions: self.decisions.clone(),
+            appends: self.appends.clone(),
+            transitions: self.transitions.clone(),
+            epochs: self.epochs.clone(),
+            shard,
+            changes: self.changes.clone(),
+            problems: self.problems.clone(),
+        }
     }
 
     pub(crate) fn disposed(&self, disposed: Disposed) {
@@ -221,7 +269,8 @@ impl Gauges {
 
     /// This node decides.
     pub(crate) fn in_charge(&self, epoch: u64) {
-        self.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
+        let gauge = self.epochs.with_label_values(&[&*self.shard.number.to_string()]);
+        gauge.set(i64::try_from(epoch).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn committed(&self, took: Duration) {
@@ -229,19 +278,35 @@ impl Gauges {
     }
 }
 
-/// What is known of learned state.
+/// What is known of a shard's learned state.
 #[derive(Debug)]
 pub(crate) struct LearnedGauges {
-    episodes: IntGauge,
-    age: IntGauge,
+    episodes: Share,
+    age: Greatest,
     trainings: IntCounterVec,
+}
+
+/// One shard's value of a gauge that shows the greatest.
+#[derive(Debug)]
+struct Greatest {
+    shown: IntGauge,
+    all: Arc<Mutex<BTreeMap<Shard, i64>>>,
+    shard: Shard,
+}
+
+impl Greatest {
+    fn set(&self, value: i64) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(self.shard, value);
+        self.shown.set(all.values().copied().max().unwrap_or_default());
+    }
 }
 
 impl LearnedGauges {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let episodes = "Alert episodes that the learned state in force was made of; 0 when none is in force";
         let episodes = IntGauge::new("quell_learned_episodes", episodes)?;
-        let age = "Time since the learned state in force came into force; 0 when none is in force";
+        let age = "Time since the learned state in force came into force, the oldest shard's; 0 when none is in force";
         let age = IntGauge::new("quell_learned_age_seconds", age)?;
         let trainings = Opts::new("quell_learned_trainings_total", "Times that quell learned anew, by what came of it");
         let trainings = IntCounterVec::new(trainings, &["outcome"])?;
@@ -253,7 +318,17 @@ impl LearnedGauges {
         for metric in all {
             registry.register(metric)?;
         }
-        Ok(LearnedGauges { episodes, age, trainings })
+        let age = Greatest { shown: age, all: Arc::default(), shard: Shard::FIRST };
+        Ok(LearnedGauges { episodes: Share::of(episodes), age, trainings })
+    }
+
+    /// Those of another shard.
+    pub(crate) fn beside(&self, shard: Shard) -> Self {
+        LearnedGauges {
+            episodes: self.episodes.beside(),
+            age: Greatest { shown: self.age.shown.clone(), all: Arc::clone(&self.age.all), shard },
+            trainings: self.trainings.clone(),
+        }
     }
 
     pub(crate) fn in_force(&self, episodes: u64, age: Duration) {
@@ -263,37 +338,5 @@ impl LearnedGauges {
 
     pub(crate) fn trained(&self, outcome: &str) {
         self.trainings.with_label_values(&[outcome]).inc();
-    }
-}
-
-/// The lag and whether the store is away, read at the moment they are asked for.
-pub(crate) struct Lag {
-    published: Arc<Published>,
-    gauge: IntGauge,
-    away: IntGauge,
-    deciding: IntGauge,
-}
-
-impl Lag {
-    pub(crate) fn new(published: Arc<Published>) -> Result<Self, prometheus::Error> {
-        let help = "Records that are durable and not yet decided and remembered; 0 at the end of the log";
-        let gauge = IntGauge::new("quell_log_lag_records", help)?;
-        let help = "1 while the store takes no commit or does not answer, else 0";
-        let away = IntGauge::new("quell_store_away", help)?;
-        let help = "1 while this node decides, 0 while it stands by or takes over";
-        Ok(Lag { published, gauge, away, deciding: IntGauge::new("quell_deciding", help)? })
-    }
-}
-
-impl Collector for Lag {
-    fn desc(&self) -> Vec<&Desc> {
-        [self.gauge.desc(), self.away.desc(), self.deciding.desc()].concat()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        self.gauge.set(i64::try_from(self.published.lag()).unwrap_or(i64::MAX));
-        self.away.set(i64::from(self.published.is_store_away()));
-        self.deciding.set(i64::from(self.published.role() == Role::Deciding));
-        [self.gauge.collect(), self.away.collect(), self.deciding.collect()].concat()
     }
 }

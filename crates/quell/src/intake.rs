@@ -1,19 +1,16 @@
-//! The way onto the log, for the HTTP side.
+//! The way onto the log of one shard.
 //!
-//! Absent on purpose: decoding; what comes here is decoded already and travels with its bytes.
+//! Absent on purpose: decoding, as what comes here is decoded already and travels with its bytes; and which shard
+//! something is for (`doors`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use quell_api::ports::{Activated, Commanded, Held, Intake, Received, Refusal};
-use quell_domain::{
-    Activation, ArtefactKind, Batch, Changes, Command, Input, Position, ProblemCommand, ReceiptId, RecordKind, Shard,
-    Source, Topology,
-};
-use quell_engine::Engine;
-use quell_formats::{record, topology};
+use quell_api::ports::{Commanded, Held, Received, Refusal};
+use quell_domain::{Activation, Input, Position, ReceiptId, RecordKind, Shard, Sharding, Source};
+use quell_engine::Artefact;
+use quell_formats::record;
 use quell_log::{Append, AppendError, Appended, Draft, Read, Stamp, Stream};
 use quell_store::Store;
 
@@ -25,6 +22,8 @@ use crate::live::{Published, Role};
 /// What a request needs to become durable.
 pub(crate) struct Door {
     pub(crate) shard: Shard,
+    /// Says which part of a record is this shard's.
+    pub(crate) sharding: Arc<Sharding>,
     pub(crate) appender: Arc<dyn Append<Input>>,
     pub(crate) reader: Arc<dyn Read<Input>>,
     pub(crate) store: Arc<dyn Store>,
@@ -58,8 +57,8 @@ impl Door {
         Ok(appended)
     }
 
-    /// Appends what a sender posted. It has no receipt while it lies in the spool.
-    async fn take(&self, source: Source, body: Bytes, input: Input) -> Result<Option<ReceiptId>, Refusal> {
+    /// Appends this shard's part of what a sender posted. It has no receipt while it lies in the spool.
+    pub(crate) async fn take(&self, source: Source, body: Bytes, input: Input) -> Result<Option<ReceiptId>, Refusal> {
         let appended = self.append(Stream::Main, RecordKind::Alerts(source), body, input).await?;
         Ok(appended.stamp().map(|stamp| ReceiptId { shard: self.shard.number, position: stamp.position }))
     }
@@ -71,6 +70,45 @@ impl Door {
         // No spool takes such a record.
         appended.stamp().ok_or(Refusal::Unavailable)
     }
+
+    /// Appends what an operator asks, and waits up to `patience` for what becomes of it.
+    pub(crate) async fn ask(&self, input: Input, patience: Duration) -> Result<Commanded, Refusal> {
+        let stamp = self.append_input(Stream::Commands, input).await?;
+        let verdict = self.published.verdict(stamp.position, patience).await;
+        Ok(Commanded { position: stamp.position, verdict })
+    }
+
+    /// Puts an artefact in force that is in the store, and waits until it is.
+    pub(crate) async fn activate(&self, activation: Activation, artefact: Artefact) -> Result<(), Refusal> {
+        // Another node reads it from the store.
+        if self.published.role() == Role::Deciding {
+            self.shelf.put(activation.digest, artefact);
+        }
+        let stamp = self.append_input(Stream::Main, Input::Activate(activation)).await?;
+        self.published.wait_for_activation(stamp.position).await;
+        Ok(())
+    }
+
+    /// This shard's part of a record, decoded again; `None` when the log does not hold it, or it holds neither alerts nor
+    /// changes.
+    pub(crate) async fn record(&self, position: Position) -> Result<Option<Received>, Refusal> {
+        let found = self.reader.read_one(Stream::Main, position).await;
+        let found = found.map_err(|error| {
+            tracing::error!(error = %crate::serve::chain(&error), %position, "a record could not be read");
+            Refusal::Unavailable
+        })?;
+        let Some(found) = found else { return Ok(None) };
+        let received_at = found.stamp.received_at;
+        Ok(match record::decode_part(found.kind, &found.body, &self.sharding, self.shard.number) {
+            Ok(Input::Alerts(batch)) => Some(Received { received_at, held: Held::Alerts(batch) }),
+            Ok(Input::Changes(changes)) => Some(Received { received_at, held: Held::Changes(changes) }),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::error!(error = %crate::serve::chain(&error), %position, "a record could not be decoded");
+                return Err(Refusal::Unavailable);
+            }
+        })
+    }
 }
 
 fn refusal(error: &AppendError) -> Refusal {
@@ -80,82 +118,5 @@ fn refusal(error: &AppendError) -> Refusal {
         AppendError::Failed(_) => Refusal::Failed,
         AppendError::Away(_) => Refusal::Unavailable,
         AppendError::Closed => Refusal::Closing,
-    }
-}
-
-impl Intake for Door {
-    fn accept(&self, source: Source, body: Bytes, batch: Batch) -> BoxFuture<'_, Result<Option<ReceiptId>, Refusal>> {
-        Box::pin(self.take(source, body, Input::Alerts(batch)))
-    }
-
-    fn changes(
-        &self,
-        source: Source,
-        body: Bytes,
-        changes: Changes,
-    ) -> BoxFuture<'_, Result<Option<ReceiptId>, Refusal>> {
-        Box::pin(self.take(source, body, Input::Changes(changes)))
-    }
-
-    fn command(&self, command: Command, patience: Duration) -> BoxFuture<'_, Result<Commanded, Refusal>> {
-        Box::pin(async move {
-            let stamp = self.append_input(Stream::Commands, Input::Command(command)).await?;
-            let verdict = self.published.verdict(stamp.position, patience).await;
-            Ok(Commanded { position: stamp.position, verdict })
-        })
-    }
-
-    fn problem(&self, command: ProblemCommand, patience: Duration) -> BoxFuture<'_, Result<Commanded, Refusal>> {
-        Box::pin(async move {
-            let stamp = self.append_input(Stream::Commands, Input::Problem(command)).await?;
-            let verdict = self.published.verdict(stamp.position, patience).await;
-            Ok(Commanded { position: stamp.position, verdict })
-        })
-    }
-
-    fn topology(&self, topology: Topology) -> BoxFuture<'_, Result<Activated, Refusal>> {
-        Box::pin(async move {
-            let made = tokio::task::spawn_blocking(move || {
-                let bytes = topology::encode(&topology);
-                (topology::digest(&bytes), bytes, Engine::topology_artefact(topology))
-            });
-            let (digest, bytes, artefact) = made.await.map_err(|_| Refusal::Closing)?;
-            if quell_api::ports::Live::topology(&*self.published) == Some(digest) {
-                return Ok(Activated { digest, changed: false });
-            }
-            let kind = ArtefactKind::Topology;
-            if let Err(error) = self.store.put_artefact(kind, digest, &bytes).await {
-                tracing::error!(error = %crate::serve::chain(&error), "a topology could not be kept");
-                return Err(Refusal::Unavailable);
-            }
-            // Another node reads it from the store.
-            if self.published.role() == Role::Deciding {
-                self.shelf.put(digest, artefact);
-            }
-            let stamp = self.append_input(Stream::Main, Input::Activate(Activation { kind, digest })).await?;
-            self.published.wait_for_activation(stamp.position).await;
-            Ok(Activated { digest, changed: true })
-        })
-    }
-
-    fn record(&self, position: Position) -> BoxFuture<'_, Result<Option<Received>, Refusal>> {
-        Box::pin(async move {
-            let found = self.reader.read_one(Stream::Main, position).await;
-            let found = found.map_err(|error| {
-                tracing::error!(error = %crate::serve::chain(&error), %position, "a record could not be read");
-                Refusal::Unavailable
-            })?;
-            let Some(found) = found else { return Ok(None) };
-            let received_at = found.stamp.received_at;
-            Ok(match record::decode(found.kind, &found.body) {
-                Ok(Input::Alerts(batch)) => Some(Received { received_at, held: Held::Alerts(batch) }),
-                Ok(Input::Changes(changes)) => Some(Received { received_at, held: Held::Changes(changes) }),
-                Ok(_) => None,
-                Err(error) => {
-                    tracing::error!(error = %crate::serve::chain(&error), %position, "a record could not be decoded");
-                    return Err(Refusal::Unavailable);
-                }
-            })
-        })
     }
 }

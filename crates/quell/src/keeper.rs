@@ -20,14 +20,16 @@ const ROUND: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Asks the store whether it answers, for ever: while nothing is received, nothing else does.
-pub(crate) async fn watch(store: Arc<dyn Store>, published: Arc<Published>, shard: Shard) {
+pub(crate) async fn watch(store: Arc<dyn Store>, shards: Vec<Arc<Published>>) {
     loop {
         tokio::time::sleep(LOOK).await;
-        let answer = store.position(shard).await;
-        if let (Err(error), false) = (&answer, published.is_store_silent()) {
+        let answer = store.position(Shard::FIRST).await;
+        if let Err(error) = &answer
+            && shards.iter().any(|published| !published.is_store_silent())
+        {
             tracing::warn!(error = %crate::serve::chain(error), "the store does not answer");
         }
-        published.store_silent(answer.is_err());
+        shards.iter().for_each(|published| published.store_silent(answer.is_err()));
     }
 }
 

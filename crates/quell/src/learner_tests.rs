@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use prometheus::{Registry, TextEncoder};
 use quell_api::ports::Intake;
-use quell_domain::{Alert, ArtefactKind, Incident, Input, Position, Shard, Timestamp};
+use quell_domain::{Alert, ArtefactKind, Incident, Input, Position, Shard, Sharding, Timestamp};
 use quell_engine::Settings;
 use quell_formats::{record, settings};
 use quell_log::embedded::{EmbeddedLog, Opened, Options, Tail};
@@ -21,6 +21,7 @@ use quell_store::{AlertQuery, IncidentQuery, SqliteStore, Store};
 use crate::artefacts::Shelf;
 use crate::desk::Desk;
 use crate::desk_tests::{Failure, Flaky};
+use crate::doors::Doors;
 use crate::gauges::{Gauges, LearnedGauges};
 use crate::intake::Door;
 use crate::learner::Learner;
@@ -85,9 +86,10 @@ impl Rig {
         let (engine, restored) = recover::restore(&*store, Shard::FIRST, shipped()).await.expect("restored");
         let (registry, shelf) = (Registry::new(), Arc::new(Shelf::default()));
         let published = Arc::new(Published::new(appender.state()));
-        let shard = Shard::FIRST;
+        let (shard, sharding) = (Shard::FIRST, Arc::new(Sharding::ONE));
         let mut desk = Desk {
             shard,
+            sharding: Arc::clone(&sharding),
             epoch: restored.epoch,
             engine,
             store: Arc::clone(&store),
@@ -107,7 +109,7 @@ impl Rig {
         };
         recover::catch_up(&mut desk, &reader, restored.positions.applied, last).await.expect("caught up");
         let gauges = Arc::clone(&desk.gauges);
-        let door = Arc::new(Door { shard, appender, reader, store, shelf, published, gauges });
+        let door = Arc::new(Door { shard, sharding, appender, reader, store, shelf, published, gauges });
         let gauges = LearnedGauges::new(&registry).expect("of other names");
         let learner = Learner::new(&door, clock.clone(), shipped().correlation.max_hops, gauges);
         Rig { desk, door, main, learner, registry, clock, folder: folder.to_owned() }
@@ -117,8 +119,8 @@ impl Rig {
     async fn new(name: &str, failures: u32) -> Rig {
         let clock = Arc::new(Scripted(AtomicI64::new(START.micros())));
         let mut rig = Rig::open(&fresh(name), clock, failures).await;
-        let door = Arc::clone(&rig.door);
-        rig.beside(async move { door.topology(sample_estate()).await.expect("activated") }).await;
+        let doors = Doors::alone(&rig.door);
+        rig.beside(async move { doors.topology(sample_estate()).await.expect("activated") }).await;
         rig
     }
 
@@ -131,7 +133,7 @@ impl Rig {
                 taken = self.main.recv_many(256) => {
                     for record in taken {
                         let moment = moment(&record);
-                        let input = decoded(record).expect("the log's own");
+                        let input = decoded(&self.desk, record).expect("the log's own");
                         self.desk.apply(moment, &input).await;
                     }
                     self.desk.commit(true).await.expect("the store works");
@@ -156,9 +158,9 @@ impl Rig {
         for post in demo_storm(&sample_estate(), StormOptions { seed, start, pace: 1.0 }).posts {
             self.pass(start + Duration::from_secs_f64(post.at_seconds.max(0.0))).await;
             let batch = decode(post.source, post.body.as_bytes());
-            let door = Arc::clone(&self.door);
+            let doors = Doors::alone(&self.door);
             let body = post.body.into_bytes().into();
-            self.beside(async move { door.accept(post.source, body, batch).await.expect("accepted") }).await;
+            self.beside(async move { doors.accept(post.source, body, batch).await.expect("accepted") }).await;
         }
     }
 
@@ -270,7 +272,7 @@ async fn inv_3_what_was_learned_decides_the_same_after_a_restart_and_in_a_replay
         }
         rig.storm(9).await;
         decided.push(rig.decided().await);
-        let traffic = Traffic::of_directory(&rig.folder, None, None).await.expect("readable");
+        let traffic = Traffic::of_directory(&rig.folder, None, None, None).await.expect("readable");
         let (replay, _) = traffic.play(shipped()).await.expect("played");
         let ledger = replay.finish();
         let mut replayed: Vec<String> = ledger.incidents.values().map(incident).collect();
@@ -323,6 +325,6 @@ async fn inv_6_superseded_state_goes_when_the_log_no_longer_needs_it() {
         let bytes = rig.door.store.artefact(ArtefactKind::Learned, version.activation.digest).await;
         assert_eq!(bytes.expect("readable").is_some(), kept.contains(version), "{version:?}");
     }
-    let traffic = Traffic::of_directory(&rig.folder, None, None).await.expect("readable");
+    let traffic = Traffic::of_directory(&rig.folder, None, None, None).await.expect("readable");
     traffic.play(shipped()).await.expect("whatever is left of the log can be replayed");
 }

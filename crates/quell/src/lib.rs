@@ -18,6 +18,9 @@ mod desk_tests;
 pub mod difference;
 #[cfg(test)]
 mod difference_tests;
+mod doors;
+#[cfg(test)]
+mod doors_tests;
 mod expected;
 pub mod explain;
 mod follow;
@@ -46,9 +49,12 @@ mod prover;
 mod raw;
 mod recover;
 pub mod replay;
+mod seats;
 pub mod serve;
 mod settings;
+mod shards;
 pub mod shell;
+mod shown;
 mod stores;
 mod streams;
 mod tails;

@@ -37,6 +37,9 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// What is said of each of them; of several shards, the last of these counts.
+    pub(crate) const WORDS: [&str; 3] = [Role::StandingBy.words(), Role::Deciding.words(), Role::TakingOver.words()];
+
     const fn words(self) -> &'static str {
         match self {
             Role::StandingBy => "standing by",
@@ -78,8 +81,17 @@ pub(crate) struct Published {
 
 impl Published {
     pub(crate) fn new(log: watch::Receiver<LogState>) -> Self {
+        Published::telling(log, broadcast::channel(CHANGES).0)
+    }
+
+    /// Of another shard: what changes is told by the same channel.
+    pub(crate) fn beside(&self, log: watch::Receiver<LogState>) -> Self {
+        Published::telling(log, self.changes.clone())
+    }
+
+    fn telling(log: watch::Receiver<LogState>, changes: broadcast::Sender<Change>) -> Self {
         Published {
-            changes: broadcast::channel(CHANGES).0,
+            changes,
             graph: RwLock::default(),
             topology: watch::channel(None).0,
             appended: AtomicU64::new(0),

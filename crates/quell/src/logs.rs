@@ -1,8 +1,9 @@
-//! The log that an installation has: its own file, or Kafka.
+//! The log that each shard of an installation has: a file of its own, or its partition of Kafka's topics.
 //!
 //! Absent on purpose: what is put there; everything after the opening knows a log by its contract only.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use anyhow::Context;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, IntGaugeVec, Opts};
-use quell_domain::Input;
+use quell_domain::{Input, Shard};
 use quell_formats::config::Config;
 use quell_formats::record;
 use quell_log::embedded::{self, EmbeddedLog, OutageBody};
@@ -25,25 +26,16 @@ use crate::tails::Tails;
 /// How long Kafka may take to acknowledge a record before it goes to the spool.
 const ACK: Duration = Duration::from_secs(2);
 
-/// Between two tries to ask a group that does not answer.
-const AGAIN: Duration = Duration::from_secs(1);
-
 /// The folder of dead letters in the data directory.
 pub(crate) const DEAD_LETTERS: &str = "dead-letters";
 
-/// An open log, in its parts.
+/// One shard's open log, in its parts.
 pub(crate) struct Log {
     pub(crate) appender: Arc<dyn Append<Input>>,
     pub(crate) reader: Arc<dyn Read<Input>>,
     pub(crate) tails: Tails,
     /// Where it is, in words.
     pub(crate) place: String,
-    /// How long an append may take before a sender is told to come again.
-    pub(crate) patience: Option<Duration>,
-    /// Where what cannot be decided goes.
-    pub(crate) dead: Arc<dyn DeadLetters>,
-    /// This node's place among those of the log.
-    pub(crate) seat: Seat,
     spooled: Option<kafka::Appender<Input>>,
 }
 
@@ -53,10 +45,12 @@ impl fmt::Debug for Log {
     }
 }
 
-/// How the Kafka is used that the config names.
-pub(crate) fn options(config: &Config) -> anyhow::Result<kafka::Options> {
+/// How the Kafka is used that the config names, for one shard.
+pub(crate) fn options(config: &Config, shard: Shard) -> anyhow::Result<kafka::Options> {
     let (intake, address) = (config.intake, config.log.as_deref().context("the config names no Kafka")?);
     Ok(kafka::Options {
+        shard,
+        shards: config.shards.count(),
         body_bytes: intake.decoded_bytes,
         retention_age: config.retention.age,
         retention_bytes: config.retention.bytes,
@@ -69,16 +63,37 @@ pub(crate) fn options(config: &Config) -> anyhow::Result<kafka::Options> {
     })
 }
 
-/// Opens the log that the config names.
-pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageBody) -> anyhow::Result<Log> {
-    let intake = config.intake;
+/// The directory of a shard's log: the data directory itself for the first one.
+pub(crate) fn directory(data_dir: &Path, shard: Shard) -> PathBuf {
+    match shard.number {
+        0 => data_dir.to_owned(),
+        number => data_dir.join(format!("shard-{number}")),
+    }
+}
+
+/// The directory of a shard's spool.
+pub(crate) fn spool(config: &Config, shard: Shard) -> PathBuf {
+    config.data_dir.join(match shard.number {
+        0 => "spool".to_owned(),
+        number => format!("spool-{number}"),
+    })
+}
+
+/// Opens the log of a shard where the config says; the first shard's before those of others.
+pub(crate) async fn open(
+    config: &Config,
+    shard: Shard,
+    clock: Arc<dyn Clock>,
+    outage: OutageBody,
+) -> anyhow::Result<Log> {
+    let whose = match config.shards.count() {
+        1 => "the log".to_owned(),
+        _ => format!("the log of shard {}", shard.number),
+    };
     if config.log.is_some() {
-        let options = options(config)?;
-        let place = format!("the log on {}", options.address);
-        let spool = config.data_dir.join("spool");
-        let dead = Arc::new(KafkaLog::dead_letters(&options));
-        let seat = if config.roles.engine { Seat::ask(options.clone()).await? } else { Seat::Never };
-        let opened = KafkaLog::open(&spool, options, clock, outage).await?;
+        let options = options(config, shard)?;
+        let place = format!("{whose} on {}", options.address);
+        let opened = KafkaLog::open(&spool(config, shard), options, clock, outage).await?;
         let kafka::Opened { appender, main, commands, reader, last } = opened;
         let prepared = Arc::new(AtomicBool::new(false));
         let wanted = Arc::clone(&prepared);
@@ -91,115 +106,36 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>, outage: OutageB
             reader: Arc::new(reader),
             tails: Tails::new(Box::new(main), Box::new(commands), last).prepared(prepared),
             place,
-            patience: Some(2 * ACK + Duration::from_secs(1)),
-            dead,
-            seat,
         });
     }
     let options = embedded::Options {
-        waiting_records: intake.waiting_records,
-        waiting_bytes: intake.waiting_bytes,
+        waiting_records: config.intake.waiting_records,
+        waiting_bytes: config.intake.waiting_bytes,
         ..embedded::Options::default()
     };
-    let opened = EmbeddedLog::open(&config.data_dir, options, clock, outage).await?;
+    let directory = directory(&config.data_dir, shard);
+    let opened = EmbeddedLog::open(&directory, options, clock, outage).await?;
     let embedded::Opened { appender, main, commands, reader, last } = opened;
     Ok(Log {
         spooled: None,
         appender: Arc::new(appender),
         reader: Arc::new(reader),
         tails: Tails::new(Box::new(main), Box::new(commands), last),
-        place: format!("the log in {}", config.data_dir.display()),
-        patience: None,
-        dead: Arc::new(FileLetters::new(&config.data_dir.join(DEAD_LETTERS))),
-        seat: Seat::Alone,
+        place: format!("{whose} in {}", directory.display()),
     })
 }
 
-/// A node's place among those of a log: when it is its turn to decide.
-pub(crate) enum Seat {
-    /// There are no others: always.
-    Alone,
-    /// When the group of engines says so.
-    Shared(Box<Group>),
-    /// Never: others do.
-    Never,
+/// How long an append may take before a sender is told to come again, where that is not as usual.
+pub(crate) fn patience(config: &Config) -> Option<Duration> {
+    config.log.is_some().then_some(2 * ACK + Duration::from_secs(1))
 }
 
-/// A place in the group of engines, and what is needed to ask for another.
-pub(crate) struct Group {
-    duty: kafka::Duty,
-    options: kafka::Options,
-}
-
-impl Seat {
-    async fn ask(options: kafka::Options) -> anyhow::Result<Seat> {
-        let duty = KafkaLog::duty(&options).await?;
-        Ok(Seat::Shared(Box::new(Group { duty, options })))
+/// Where what cannot be decided goes, whichever shard it is of.
+pub(crate) fn dead_letters(config: &Config) -> anyhow::Result<Arc<dyn DeadLetters>> {
+    if config.log.is_some() {
+        return Ok(Arc::new(KafkaLog::dead_letters(&options(config, Shard::FIRST)?)));
     }
-
-    /// Whether there may be others.
-    pub(crate) fn is_shared(&self) -> bool {
-        !matches!(self, Seat::Alone)
-    }
-
-    /// Returns when it is this node's turn.
-    pub(crate) async fn mine(&self) {
-        match self {
-            Seat::Alone => {}
-            Seat::Never => std::future::pending().await,
-            Seat::Shared(group) => {
-                let mut turn = group.duty.turns()[0].clone();
-                let said = turn.wait_for(|turn| *turn != kafka::Turn::Unknown).await;
-                if said.is_ok_and(|turn| *turn == kafka::Turn::Others) {
-                    tracing::info!("another node decides; standing by");
-                }
-                wait_for(turn, kafka::Turn::Mine).await;
-            }
-        }
-    }
-
-    /// Returns when another node has been given the turn; never where there are no others.
-    pub(crate) fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
-        let turn = match self {
-            Seat::Shared(group) => Some(group.duty.turns()[0].clone()),
-            Seat::Alone | Seat::Never => None,
-        };
-        async move {
-            match turn {
-                Some(turn) => wait_for(turn, kafka::Turn::Others).await,
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    /// Gives the turn back, and asks for it anew: what this node believed of it was wrong.
-    pub(crate) async fn ask_anew(self) -> anyhow::Result<Seat> {
-        let Seat::Shared(group) = self else { return Ok(self) };
-        let Group { duty, options } = *group;
-        duty.leave().await;
-        // Kafka may be away just now, and then nobody is given a turn.
-        loop {
-            match Seat::ask(options.clone()).await {
-                Ok(seat) => return Ok(seat),
-                Err(error) => tracing::warn!(error = format!("{error:#}"), "the group of engines cannot be asked"),
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
-    }
-
-    /// Gives the turn back for good.
-    pub(crate) async fn leave(self) {
-        if let Seat::Shared(group) = self {
-            group.duty.leave().await;
-        }
-    }
-}
-
-async fn wait_for(mut turn: watch::Receiver<kafka::Turn>, wanted: kafka::Turn) {
-    // Nobody is left who could say: then nothing is said.
-    if turn.wait_for(|turn| *turn == wanted).await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    Ok(Arc::new(FileLetters::new(&config.data_dir.join(DEAD_LETTERS))))
 }
 
 /// The address of a log as the command line or the config says it.
@@ -219,22 +155,34 @@ pub(crate) async fn failed(mut state: watch::Receiver<LogState>) {
     }
 }
 
-/// How the log is, read at the moment it is asked for.
+/// The states of a log with their names, each worse than the one before.
+const STATES: [(LogState, &str); 5] = [
+    (LogState::Open, "open"),
+    (LogState::Spooling, "spooling"),
+    (LogState::Closed, "closed"),
+    (LogState::Full, "full"),
+    (LogState::Failed, "failed"),
+];
+
+fn place(state: LogState) -> Option<usize> {
+    STATES.iter().position(|(known, _)| *known == state)
+}
+
+/// How the logs of all shards are, read at the moment they are asked for.
 pub(crate) struct LogGauges {
-    state: watch::Receiver<LogState>,
-    spooled: Option<kafka::Appender<Input>>,
+    logs: Vec<(watch::Receiver<LogState>, Option<kafka::Appender<Input>>)>,
     states: IntGaugeVec,
     waiting: IntGauge,
 }
 
 impl LogGauges {
-    pub(crate) fn new(log: &Log) -> Result<Self, prometheus::Error> {
-        let states = Opts::new("quell_log_state", "1 for the state that the log is in, 0 for the others");
+    pub(crate) fn new<'a>(logs: impl IntoIterator<Item = &'a Log>) -> Result<Self, prometheus::Error> {
+        let states =
+            Opts::new("quell_log_state", "1 for the state that the log is in, 0 for the others; of several the worst");
         let help =
             "Records in this node's spool that are durable and not on Kafka yet; 0 where the log is this node's own";
         Ok(LogGauges {
-            state: log.appender.state(),
-            spooled: log.spooled.clone(),
+            logs: logs.into_iter().map(|log| (log.appender.state(), log.spooled.clone())).collect(),
             states: IntGaugeVec::new(states, &["state"])?,
             waiting: IntGauge::new("quell_spool_waiting_records", help)?,
         })
@@ -247,17 +195,11 @@ impl Collector for LogGauges {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let now = *self.state.borrow();
-        for (state, name) in [
-            (LogState::Open, "open"),
-            (LogState::Spooling, "spooling"),
-            (LogState::Full, "full"),
-            (LogState::Failed, "failed"),
-            (LogState::Closed, "closed"),
-        ] {
-            self.states.with_label_values(&[name]).set(i64::from(state == now));
+        let worst = self.logs.iter().filter_map(|(state, _)| place(*state.borrow())).max().unwrap_or_default();
+        for (at, (_, name)) in STATES.iter().enumerate() {
+            self.states.with_label_values(&[name]).set(i64::from(at == worst));
         }
-        let waiting = self.spooled.as_ref().map_or(0, kafka::Appender::spooled);
+        let waiting: u64 = self.logs.iter().flat_map(|(_, spooled)| spooled).map(kafka::Appender::spooled).sum();
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         self.states.collect().into_iter().chain(self.waiting.collect()).collect()
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
-use quell_domain::{Input, Position, Shard};
+use quell_domain::{Input, Position, Shard, Sharding};
 use quell_log::embedded::EmbeddedLog;
 use quell_log::kafka::{self, KafkaLog};
 use quell_log::{Append, Clock, Draft, Read, Stream};
@@ -35,9 +35,20 @@ pub(crate) async fn run(from: &Path, to: &Path) -> anyhow::Result<String> {
     ensure!(file.is_file(), "{} holds no store", from.display());
     // Brings an older schema up to date, as a start would.
     let source = SqliteStore::open(&file).await.with_context(|| format!("cannot read {}", file.display()))?;
-    let (positions, _) = source.position(Shard::FIRST).await?;
+    let kept = source.sharding().await?.unwrap_or_default();
+    let mut known = Vec::new();
+    for shard in kept.shards() {
+        known.push((shard, source.position(shard).await?.0));
+    }
     source.close().await;
-    let reader = EmbeddedLog::read_only(from)?;
+    ensure!(
+        kept == config.shards,
+        "{}: `shards` must be as {} was created with: {} shards by the label {:?}",
+        to.display(),
+        from.display(),
+        kept.count(),
+        kept.label().unwrap_or_default()
+    );
     let target = PostgresStore::open(&stores::options(database)?).await;
     let target = target.with_context(|| format!("cannot use {}", database.url))?;
     let (taken, _) = target.position(Shard::FIRST).await?;
@@ -47,27 +58,28 @@ pub(crate) async fn run(from: &Path, to: &Path) -> anyhow::Result<String> {
         database.url
     );
 
-    let options = logs::options(&config)?;
-    let filled = KafkaLog::fill(&options, &reader).await?;
-    for (stream, reached) in [(Stream::Main, positions.applied), (Stream::Commands, positions.commands)] {
-        let last = filled[stream as usize].last;
-        ensure!(
-            reached <= last,
-            "the store knows {reached} of {stream:?}, and the log ends at {last}: it lost its end"
-        );
+    let mut said = String::new();
+    for (shard, positions) in &known {
+        let reader = EmbeddedLog::read_only(&logs::directory(from, *shard))?;
+        let filled = KafkaLog::fill(&logs::options(&config, *shard)?, &reader).await?;
+        reader.close().await;
+        for (stream, reached) in [(Stream::Main, positions.applied), (Stream::Commands, positions.commands)] {
+            let last = filled[stream as usize].last;
+            ensure!(
+                reached <= last,
+                "the store knows {reached} of {stream:?}, and the log ends at {last}: it lost its end"
+            );
+        }
+        tell(&mut said, *shard, &kept, filled)?;
     }
     let rows = quell_store::transfer(&file, &target).await?;
-    let away = away(&reader, &config, options).await?;
+    let mut longest = std::time::Duration::ZERO;
+    for (shard, _) in &known {
+        longest = longest.max(away(from, &config, *shard).await?);
+    }
+    let away = longest;
     target.close().await;
 
-    let mut said = String::new();
-    for (stream, filled) in [("main", filled[0]), ("commands", filled[1])] {
-        let kafka::Filled { records, stand_ins, last } = filled;
-        writeln!(
-            said,
-            "log {stream}: {records} records moved and compared, up to {last}; {stand_ins} were kept no longer"
-        )?;
-    }
     for (table, rows) in rows.iter().filter(|(_, rows)| *rows > 0) {
         writeln!(said, "store {table}: {rows} rows")?;
     }
@@ -81,17 +93,31 @@ pub(crate) async fn run(from: &Path, to: &Path) -> anyhow::Result<String> {
     Ok(said)
 }
 
-/// Puts the time since the last record onto the log, so that the first node takes no silence for an end.
+/// What was moved of a shard's log, in words.
+fn tell(said: &mut String, shard: Shard, kept: &Sharding, filled: [kafka::Filled; 2]) -> std::fmt::Result {
+    let whose = if kept.count() == 1 { String::new() } else { format!(" of shard {}", shard.number) };
+    for (stream, filled) in [("main", filled[0]), ("commands", filled[1])] {
+        let kafka::Filled { records, stand_ins, last } = filled;
+        writeln!(
+            said,
+            "log {stream}{whose}: {records} records moved and compared, up to {last}; {stand_ins} were kept no longer"
+        )?;
+    }
+    Ok(())
+}
+
+/// Puts the time since the last record onto a shard's log, so that the first node takes no silence for an end.
 async fn away(
-    reader: &quell_log::embedded::Reader,
+    from: &Path,
     config: &quell_formats::config::Config,
-    options: kafka::Options,
+    shard: Shard,
 ) -> anyhow::Result<std::time::Duration> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let spool = config.data_dir.join("spool");
+    let reader = EmbeddedLog::read_only(&logs::directory(from, shard))?;
+    let (spool, options) = (logs::spool(config, shard), logs::options(config, shard)?);
     let opened = KafkaLog::open::<Input>(&spool, options, Arc::clone(&clock), crate::serve::outage).await?;
     let (now, last) = (clock.now(), opened.last[Stream::Main as usize]);
-    let newest = Read::<Input>::read_one(reader, Stream::Main, last).await?;
+    let newest = Read::<Input>::read_one(&reader, Stream::Main, last).await?;
     let from = newest.map_or(now, |record| record.stamp.received_at);
     let body = crate::serve::outage(from, now).into();
     let (kind, context) = (quell_domain::RecordKind::Outage, Default::default());
@@ -99,5 +125,6 @@ async fn away(
         opened.appender.append(Draft { stream: Stream::Main, kind, body, carry: None, context }).await?;
     }
     opened.appender.close().await;
+    reader.close().await;
     Ok(now.since(from))
 }

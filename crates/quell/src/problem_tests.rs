@@ -21,6 +21,7 @@ use quell_store::{ChangeQuery, SqliteStore, Store};
 
 use crate::artefacts::Shelf;
 use crate::desk::Desk;
+use crate::doors::Doors;
 use crate::gauges::Gauges;
 use crate::intake::Door;
 use crate::live::Published;
@@ -80,8 +81,10 @@ impl Rig {
         let (engine, restored) = recover::restore(&*store, Shard::FIRST, Arc::new(shipped)).await.expect("restored");
         let published = Arc::new(Published::new(appender.state()));
         let (shard, shelf) = (Shard::FIRST, Arc::new(Shelf::default()));
+        let sharding = Arc::new(quell_domain::Sharding::ONE);
         let desk = Desk {
             shard,
+            sharding: Arc::clone(&sharding),
             epoch: restored.epoch,
             engine,
             store: Arc::clone(&store),
@@ -101,7 +104,7 @@ impl Rig {
         };
         let (appender, reader) = (Arc::new(appender), Arc::new(reader));
         let gauges = Arc::clone(&desk.gauges);
-        let door = Arc::new(Door { shard, appender, reader, store, shelf, published, gauges });
+        let door = Arc::new(Door { shard, sharding, appender, reader, store, shelf, published, gauges });
         Rig { desk, door, main, commands, clock, folder }
     }
 
@@ -114,13 +117,13 @@ impl Rig {
                 given = self.commands.recv_many(256) => {
                     for record in given {
                         let moment = moment(&record);
-                        self.desk.command(moment, &decoded(record).expect("the log's own"));
+                        self.desk.command(moment, &decoded(&self.desk, record).expect("the log's own"));
                     }
                 }
                 taken = self.main.recv_many(256) => {
                     for record in taken {
                         let moment = moment(&record);
-                        self.desk.apply(moment, &decoded(record).expect("the log's own")).await;
+                        self.desk.apply(moment, &decoded(&self.desk, record).expect("the log's own")).await;
                     }
                 }
             }
@@ -150,8 +153,8 @@ impl Rig {
                 r#"[{{"labels":{{"alertname":"{name}","instance":"db-1"}},"startsAt":"{start}","endsAt":"{end}"}}]"#
             );
             let batch = alertmanager::decode_api(alert.as_bytes());
-            let door = Arc::clone(&self.door);
-            let accepted = async move { door.accept(Source::AlertmanagerApi, alert.into(), batch).await };
+            let doors = Doors::alone(&self.door);
+            let accepted = async move { doors.accept(Source::AlertmanagerApi, alert.into(), batch).await };
             self.beside(accepted).await.expect("accepted");
             self.pass(lasts).await;
         }
@@ -161,8 +164,8 @@ impl Rig {
 
     async fn ask(&mut self, act: ProblemAct) -> Option<Verdict> {
         let command = ProblemCommand { actor: "ana".into(), ask: ProblemAsk::Of(PROBLEM, act) };
-        let door = Arc::clone(&self.door);
-        let asked = async move { door.problem(command, Duration::from_secs(10)).await };
+        let doors = Doors::alone(&self.door);
+        let asked = async move { doors.problem(command, Duration::from_secs(10)).await };
         self.beside(asked).await.expect("durable").verdict
     }
 
@@ -193,8 +196,8 @@ impl Rig {
     async fn change(&mut self) -> (ChangeId, Timestamp) {
         let body = r#"{"routing_key":"0123456789abcdef0123456789abcdef","payload":{"summary":"Deploy 7"}}"#;
         let changes = pagerduty::change::decode(body.as_bytes());
-        let door = Arc::clone(&self.door);
-        let accepted = async move { door.changes(Source::PagerDutyChange, body.into(), changes).await };
+        let doors = Doors::alone(&self.door);
+        let accepted = async move { doors.changes(Source::PagerDutyChange, body.into(), changes).await };
         self.beside(accepted).await.expect("accepted");
         self.pass(Duration::from_secs(1)).await;
         let query = ChangeQuery { limit: 1, ..ChangeQuery::default() };

@@ -17,7 +17,7 @@ use quell_log::kafka::{RawMessage, RawTopic};
 use tokio::sync::watch;
 
 use crate::aside::Aside;
-use crate::intake::Door;
+use crate::doors::Doors;
 
 /// Messages that are on their way onto the log at once.
 const WAVE: usize = 256;
@@ -52,7 +52,7 @@ pub(crate) struct Raw {
     pub(crate) format: Source,
     /// Bytes of a message, as of a request's body unpacked.
     pub(crate) most: usize,
-    pub(crate) door: Arc<Door>,
+    pub(crate) doors: Arc<Doors>,
     pub(crate) aside: Arc<Aside>,
     pub(crate) gauges: RawGauges,
 }
@@ -124,11 +124,11 @@ impl Raw {
         let outcome = match (body, input) {
             (None, _) => "empty",
             (Some(body), Some(Input::Alerts(batch))) => {
-                self.door.accept(self.format, body.clone(), batch).await?;
+                self.doors.accept(self.format, body.clone(), batch).await?;
                 "taken"
             }
             (Some(body), Some(Input::Changes(changes))) => {
-                self.door.changes(self.format, body.clone(), changes).await?;
+                self.doors.changes(self.format, body.clone(), changes).await?;
                 "taken"
             }
             (Some(body), _) => {

@@ -110,7 +110,7 @@ pub(crate) async fn refold(desk: &mut Desk, reader: &Arc<dyn Read<Input>>, appli
     while let Some(records) = backlog.next().await? {
         for record in records {
             let moment = moment(&record);
-            if let Some(input) = decoded(record) {
+            if let Some(input) = decoded(desk, record) {
                 desk.engine.refold(moment, &input);
                 refolded += 1;
             }

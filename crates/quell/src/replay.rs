@@ -37,7 +37,13 @@ impl Replay {
     /// Starts with settings and a topology in force.
     #[must_use]
     pub fn new(settings: Arc<Settings>, topology: quell_domain::Topology) -> Self {
-        let mut engine = Engine::new(Shard::FIRST, settings);
+        Replay::of(Shard::FIRST, settings, topology)
+    }
+
+    /// The same for one of several shards.
+    #[must_use]
+    pub fn of(shard: Shard, settings: Arc<Settings>, topology: quell_domain::Topology) -> Self {
+        let mut engine = Engine::new(shard, settings);
         let digest = topology::digest(&topology::encode(&topology));
         let artefact: Artefact = Engine::topology_artefact(topology);
         engine.shelve(digest, artefact);

@@ -13,27 +13,17 @@ use quell_api::{Api, ApiLimits, Metrics, Serves};
 use quell_domain::{Input, Shard};
 use quell_formats::config::{Config, Destination, Roles};
 use quell_formats::record;
+use quell_formats::settings::Compiled;
 use quell_log::Clock;
 use quell_notify::{EgressPolicy, Sink};
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
-use crate::artefacts::Shelf;
-use crate::aside::Aside;
 use crate::clock::SystemClock;
-use crate::deliveries::Deliveries;
-use crate::follow::Follower;
-use crate::forecaster::Forecaster;
-use crate::gauges::{Gauges, Lag, LearnedGauges};
-use crate::intake::Door;
-use crate::journey::Told;
-use crate::learner::Learner;
-use crate::live::Published;
-use crate::logs::{self, Log, LogGauges};
-use crate::streams::Telling;
-use crate::turns::{Rules, TurnCounts, Turns};
-use crate::workers::Workers;
-use crate::{keeper, settings, stores, streams};
+use crate::doors::Doors;
+use crate::shards::Settled;
+use crate::turns::Rules;
+use crate::{keeper, logs, settings, shards, stores, streams};
 
 /// What to serve, as the command line says it.
 #[derive(Clone, Debug, Default)]
@@ -126,96 +116,55 @@ pub(crate) async fn signalled() {
 pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     // Installed twice only when two processes' worth of tests run in one: the first one stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let config = settled(serve)?;
-    let files = settings::files(config.rules_dir.as_deref(), config.pipelines_dir.as_deref())?;
-    let compiled = settings::compile(&files)?;
-    let (sinks, policy) = (sinks(&config)?, Arc::new(egress(&config)?));
+    let settled = read(settled(serve)?)?;
+    let config = settled.config.clone();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let log = logs::open(&config, Arc::clone(&clock), outage).await?;
+    let first = logs::open(&config, Shard::FIRST, Arc::clone(&clock), outage).await?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
-    let log_gauges = LogGauges::new(&log)?;
-    let Log { appender, tails, reader, place, patience, dead, seat, .. } = log;
     let store = stores::open(&config.data_dir, config.store.as_ref()).await?;
     stores::keep_sharding(&*store, &config.shards).await?;
-    let published = Arc::new(Published::new(appender.state()));
     let registry = Registry::new();
-    let gauges = Arc::new(Gauges::new(&registry)?);
-    let learned = LearnedGauges::new(&registry)?;
-    let counts = TurnCounts::new(&registry)?;
-    registry.register(Box::new(log_gauges))?;
-    registry.register(Box::new(Lag::new(Arc::clone(&published))?))?;
     registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-
-    let shard = Shard::FIRST;
-    let shelf = Arc::new(Shelf::default());
-    let store_of = Arc::clone(&store);
-    let published_of = Arc::clone(&published);
-    let gauges_of = Arc::clone(&gauges);
-    let door =
-        Arc::new(Door { shard, appender, reader, store: store_of, shelf, published: published_of, gauges: gauges_of });
-    let settings = Arc::new(compiled.settings);
-    let learner = Learner::new(&door, Arc::clone(&clock), settings.correlation.max_hops, learned);
-    let forecaster = Forecaster::new(&door, Arc::clone(&clock), &registry)?;
-    let mut follower = Follower::new(&store, &published, shard);
-    let shared = seat.is_shared();
-    if shared {
-        // Of what others decide one knows only where they have the same store.
-        let most = u64::try_from(config.intake.waiting_records).unwrap_or(u64::MAX);
-        published.share(config.store.is_some().then_some(most));
-        published.appended(tails.last()[0]);
-        follower.look().await.context("the store cannot be read")?;
-    }
-    let told = Arc::new(Told::default());
-    let observer = Arc::new(Deliveries::new(&registry, &sinks, Arc::clone(&told))?);
-    let aside = Arc::new(Aside::new(dead, Arc::clone(&clock), &registry)?);
+    let shards = shards::ready(settled, first, Arc::clone(&store), clock, &registry).await?;
+    let doors = Arc::clone(&shards.doors);
     let (stop, stopping) = watch::channel(false);
     if config.roles.gateway {
-        streams::take(&config, &door, &aside, &registry, &stopping).await?;
+        streams::take(&config, &doors, &shards.aside, &registry, &stopping).await?;
     }
-    let api = api(&door, registry, &config, patience)?;
-    let turns = Turns {
-        door: Arc::clone(&door),
-        clock,
-        gauges,
-        told,
-        aside,
-        counts,
-        rules: Rules { settings, digest: compiled.digest, bytes: compiled.canonical },
-        workers: Workers {
-            sinks,
-            policy,
-            observer,
-            telling: Telling::new(&config)?,
-            learner: Arc::new(Mutex::new(learner)),
-            forecaster: Arc::new(Mutex::new(forecaster)),
-            config,
-        },
-        tails,
-        follower,
-        place,
-    };
-    // It goes on until the doors are closed, so that what was accepted is decided.
+    let api = api(&doors, registry, &config)?;
+    // They go on until the doors are closed, so that what was accepted is decided.
     let (last_call, closing) = watch::channel(false);
-    let mut engine = tokio::spawn(turns.run(seat, closing));
+    let shared = shards.are_shared();
+    let mut engines = shards.begin(&closing);
     if !shared {
         tokio::select! {
-            ended = &mut engine => {
+            ended = &mut engines => {
                 ended??;
                 bail!("the engine's loop ended by itself");
             }
-            () = published.decides() => {}
+            () = shards::all_decide(&doors) => {}
         }
     }
-    let watched = tokio::spawn(keeper::watch(store, published, shard));
+    let published = doors.all().map(|door| Arc::clone(&door.published)).collect();
+    let watched = tokio::spawn(keeper::watch(store, published));
     let http = tokio::spawn(quell_api::serve(listener, quell_api::router(api), until(stopping.clone())));
-    let done = tokio::spawn(supervise(engine, http, door, last_call));
+    let done = tokio::spawn(supervise(engines, http, doors, last_call));
     tokio::spawn(async move {
         until(stopping).await;
         watched.abort();
     });
     Ok(Served { address, stop, done })
+}
+
+/// What the config names, read and checked: rules, secrets of sinks, and where may be connected to.
+pub(crate) fn read(config: Config) -> anyhow::Result<Settled> {
+    let files = settings::files(config.rules_dir.as_deref(), config.pipelines_dir.as_deref())?;
+    let Compiled { settings, digest, canonical, tests: _ } = settings::compile(&files)?;
+    let rules = Rules { settings: Arc::new(settings), digest, bytes: canonical };
+    let (sinks, policy) = (sinks(&config)?, Arc::new(egress(&config)?));
+    Ok(Settled { config, rules, sinks, policy })
 }
 
 /// The config, with what the command line says instead.
@@ -231,53 +180,45 @@ fn settled(serve: Serve) -> anyhow::Result<Config> {
             "a node that does not have all roles needs others: a log on Kafka (--log) and a store in PostgreSQL (--store)"
         );
     }
-    if config.shards.count() > 1 {
-        bail!("shards: found {}; allowed: none: this version serves one shard", config.shards.count());
-    }
     Ok(config)
 }
 
-fn api(
-    door: &Arc<Door>,
-    registry: Registry,
-    config: &Config,
-    patience: Option<std::time::Duration>,
-) -> anyhow::Result<Api> {
+fn api(doors: &Arc<Doors>, registry: Registry, config: &Config) -> anyhow::Result<Api> {
     Ok(Api {
-        intake: Arc::clone(door) as Arc<dyn quell_api::ports::Intake>,
-        live: Arc::clone(&door.published) as Arc<dyn quell_api::ports::Live>,
-        store: Arc::clone(&door.store),
+        intake: Arc::clone(doors) as Arc<dyn quell_api::ports::Intake>,
+        live: Arc::clone(doors) as Arc<dyn quell_api::ports::Live>,
+        store: Arc::clone(&doors.first().store),
         metrics: Arc::new(Metrics::new(registry)?),
-        shard: door.shard,
+        shard: doors.first().shard,
         serves: Serves { senders: config.roles.gateway, people: config.roles.api },
-        limits: limits(config, patience),
+        limits: limits(config),
         now: Arc::new(SystemClock::now),
         person_hour: config.person_hour.clone().map(|(price, currency)| quell_api::PersonHour { price, currency }),
     })
 }
 
-fn limits(config: &Config, patience: Option<std::time::Duration>) -> ApiLimits {
+fn limits(config: &Config) -> ApiLimits {
     ApiLimits {
         encoded_bytes: config.intake.body_bytes,
         decoded_bytes: config.intake.decoded_bytes,
-        append_patience: patience.unwrap_or(ApiLimits::default().append_patience),
+        append_patience: logs::patience(config).unwrap_or(ApiLimits::default().append_patience),
         ..topology_limits(config.intake.topology_bytes)
     }
 }
 
 /// Waits for the end: asked for, or forced by a disk that failed.
 async fn supervise(
-    mut engine: tokio::task::JoinHandle<anyhow::Result<()>>,
+    mut engines: tokio::task::JoinHandle<anyhow::Result<()>>,
     mut http: tokio::task::JoinHandle<std::io::Result<()>>,
-    door: Arc<Door>,
+    doors: Arc<Doors>,
     last_call: watch::Sender<bool>,
 ) -> anyhow::Result<()> {
     tokio::select! {
-        decided = &mut engine => {
+        decided = &mut engines => {
             decided??;
             bail!("the engine's loop ended by itself");
         }
-        () = logs::failed(door.appender.state()) => {
+        () = shards::failed(&doors) => {
             // In-flight requests get their 503 before the process goes: nothing may be acknowledged any more.
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;
             bail!("the log's disk failed: nothing more can be accepted safely; see to the disk and start again");
@@ -287,7 +228,7 @@ async fn supervise(
         }
     }
     last_call.send_replace(true);
-    match tokio::time::timeout(LAST_CALL, engine).await {
+    match tokio::time::timeout(LAST_CALL, engines).await {
         Ok(decided) => decided?,
         // What waits is on the log: a store that takes nothing, or a long backlog, must not keep the process.
         Err(_) => {

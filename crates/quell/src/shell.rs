@@ -165,14 +165,14 @@ pub(crate) fn moment<T>(record: &Record<T>) -> Moment {
 
 /// The input of a record: as handed over, or decoded again. `None`, said aloud, when that cannot be done; only for
 /// records that were decided before.
-pub(crate) fn decoded(record: Record<Input>) -> Option<Input> {
+pub(crate) fn decoded(desk: &Desk, record: Record<Input>) -> Option<Input> {
     if record.damage.is_some() {
         return None;
     }
     if let Some(input) = record.carry {
         return Some(input);
     }
-    match format::decode(record.kind, &record.body) {
+    match format::decode_part(record.kind, &record.body, &desk.sharding, desk.shard.number) {
         Ok(input) => Some(input),
         Err(error) => {
             let position = record.stamp.position;

@@ -13,6 +13,7 @@ use quell_notify::{Announcer, Shapes, Untaken};
 use tokio::sync::watch;
 
 use crate::aside::Aside;
+use crate::doors::Doors;
 use crate::intake::Door;
 use crate::raw::{Raw, RawGauges};
 use crate::serve::until;
@@ -70,7 +71,7 @@ fn brokers(config: &Config) -> anyhow::Result<String> {
 /// Begins to take what other systems put on topics.
 pub(crate) async fn take(
     config: &Config,
-    door: &Arc<Door>,
+    doors: &Arc<Doors>,
     aside: &Arc<Aside>,
     registry: &Registry,
     stopping: &watch::Receiver<bool>,
@@ -95,7 +96,7 @@ pub(crate) async fn take(
             topic: topic.clone(),
             format: *format,
             most: config.intake.decoded_bytes,
-            door: Arc::clone(door),
+            doors: Arc::clone(doors),
             aside: Arc::clone(aside),
             gauges: gauges.clone(),
         };
@@ -105,6 +106,7 @@ pub(crate) async fn take(
 }
 
 /// How topics are told of incidents and problems.
+#[derive(Clone)]
 pub(crate) struct Telling {
     topics: Vec<ToldTopic>,
     brokers: String,

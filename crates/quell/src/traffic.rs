@@ -7,8 +7,8 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
-use quell_domain::{Activation, ArtefactKind, Input, Position, Shard, Timestamp, Topology};
+use anyhow::{Context, bail, ensure};
+use quell_domain::{Activation, ArtefactKind, Input, Position, Shard, Sharding, Timestamp, Topology};
 use quell_engine::{Artefact, Settings};
 use quell_formats::config::Config;
 use quell_formats::database::Database;
@@ -21,7 +21,7 @@ use quell_store::Store;
 
 use crate::artefacts;
 use crate::replay::Replay;
-use crate::{stores, streams};
+use crate::{logs, stores, streams};
 
 /// Records read at once.
 const CHUNK: usize = 256;
@@ -43,43 +43,52 @@ pub enum Traffic {
         store: Arc<dyn Store>,
         /// In force all the time instead of what the log activates.
         topology: Option<Topology>,
+        /// Which part of each record is played: this shard's.
+        part: (Sharding, Shard),
     },
 }
 
 impl Traffic {
-    /// The traffic of a data directory, whether or not a process has it; its store may lie in a database.
+    /// The traffic of a data directory, whether or not a process has it; its store may lie in a database. Of several shards
+    /// one must be wanted.
     ///
     /// # Errors
-    /// When there is no log or no store in it, or they are of another version.
+    /// When there is no log or no store in it, they are of another version, or there is no such shard.
     pub async fn of_directory(
         directory: &Path,
         database: Option<&Database>,
         topology: Option<Topology>,
+        wanted: Option<u32>,
     ) -> anyhow::Result<Self> {
-        let reader: Arc<dyn Read<Input>> = Arc::new(EmbeddedLog::read_only(directory)?);
         let store = stores::open_read_only(directory, database).await?;
-        Ok(Traffic::Log { reader, store, topology })
+        let part = part(&*store, wanted).await?;
+        let directory = logs::directory(directory, part.1);
+        let reader: Arc<dyn Read<Input>> = Arc::new(EmbeddedLog::read_only(&directory)?);
+        Ok(Traffic::Log { reader, store, topology, part })
     }
 
     /// The traffic of a log on Kafka, whether or not a process decides it; its store lies in a database or a directory.
     ///
     /// # Errors
-    /// When Kafka cannot be reached as the config says, or the store cannot be read.
+    /// When Kafka cannot be reached as the config says, the store cannot be read, or there is no such shard.
     pub async fn of_kafka(
         address: &str,
         config: &Config,
         directory: &Path,
         database: Option<&Database>,
-        topology: Option<Topology>,
+        (topology, wanted): (Option<Topology>, Option<u32>),
     ) -> anyhow::Result<Self> {
+        let store = stores::open_read_only(directory, database).await?;
+        let part = part(&*store, wanted).await?;
         let options = kafka::Options {
+            shard: part.1,
+            shards: part.0.count(),
             security: streams::security(config)?,
             body_bytes: config.intake.decoded_bytes,
             ..kafka::Options::at(address.parse()?)
         };
         let reader: Arc<dyn Read<Input>> = Arc::new(KafkaLog::read_only(&options).await?);
-        let store = stores::open_read_only(directory, database).await?;
-        Ok(Traffic::Log { reader, store, topology })
+        Ok(Traffic::Log { reader, store, topology, part })
     }
 
     /// The rules that an installation has in force; `None` for a file.
@@ -87,8 +96,8 @@ impl Traffic {
     /// # Errors
     /// When its store cannot be read.
     pub async fn rules(&self) -> anyhow::Result<Option<Arc<Settings>>> {
-        let Traffic::Log { store, .. } = self else { return Ok(None) };
-        let (_, checkpoint) = store.position(Shard::FIRST).await?;
+        let Traffic::Log { store, part, .. } = self else { return Ok(None) };
+        let (_, checkpoint) = store.position(part.1).await?;
         let Some(digest) = checkpoint.rules else { return Ok(None) };
         match artefacts::load(&**store, ArtefactKind::Rules, digest).await? {
             Artefact::Rules(settings) => Ok(Some(settings)),
@@ -107,11 +116,22 @@ impl Traffic {
                 let records = play_file(&mut replay, alerts)?;
                 Ok((replay, records))
             }
-            Traffic::Log { reader, store, topology } => {
-                play_log(settings, &**reader, &**store, topology.as_ref()).await
+            Traffic::Log { reader, store, topology, part } => {
+                play_log(settings, &**reader, &**store, topology.as_ref(), part).await
             }
         }
     }
+}
+
+/// How the inputs of an installation are shared out, and the shard that is wanted of it.
+async fn part(store: &dyn Store, wanted: Option<u32>) -> anyhow::Result<(Sharding, Shard)> {
+    let sharding = store.sharding().await?.unwrap_or_default();
+    let count = sharding.count();
+    let Some(number) = wanted.or((count == 1).then_some(0)) else {
+        bail!("this installation has {count} shards: name the one to play by --shard, 0 to {}", count - 1)
+    };
+    ensure!(number < count, "--shard: found {number}; allowed: 0 to {}", count - 1);
+    Ok((sharding, Shard { tenant: Shard::FIRST.tenant, number }))
 }
 
 /// Plays a file of alerts; returns how many bodies it held.
@@ -144,12 +164,13 @@ async fn play_log(
     reader: &dyn Read<Input>,
     store: &dyn Store,
     fixed: Option<&Topology>,
+    (sharding, shard): &(Sharding, Shard),
 ) -> anyhow::Result<(Replay, u64)> {
     let first = pieces(reader, Position::START.next(), 1).await?;
     // Where the log's beginning is kept no longer, the store still knows what was in force then.
     let start = first.first().map(|record| record.stamp).filter(|start| start.position > Position::START.next());
     let then = match start {
-        Some(start) => store.versions(Shard::FIRST, ArtefactKind::Topology, start.received_at, 1).await?.pop(),
+        Some(start) => store.versions(*shard, ArtefactKind::Topology, start.received_at, 1).await?.pop(),
         None => None,
     };
     let known = match (fixed, then.map(|version| version.activation.digest)) {
@@ -163,8 +184,8 @@ async fn play_log(
         }
         (None, None) => Topology::default(),
     };
-    let mut replay = Replay::new(settings, known);
-    if let Some((at, activation)) = learned_before(store, first.first().filter(|_| start.is_some())).await? {
+    let mut replay = Replay::of(*shard, settings, known);
+    if let Some((at, activation)) = learned_before(store, *shard, first.first().filter(|_| start.is_some())).await? {
         let artefact = artefacts::load(store, activation.kind, activation.digest).await?;
         replay.activate(at, activation, artefact);
     }
@@ -177,7 +198,7 @@ async fn play_log(
             if entry.damage.is_some() {
                 continue;
             }
-            match record::decode(entry.kind, &entry.body)? {
+            match record::decode_part(entry.kind, &entry.body, sharding, shard.number)? {
                 Input::Activate(Activation { kind: ArtefactKind::Rules, .. })
                 | Input::Command(_)
                 | Input::Problem(_) => {}
@@ -211,11 +232,12 @@ async fn pieces(reader: &dyn Read<Input>, from: Position, limit: usize) -> anyho
 /// What had been learned when the first kept record was received.
 async fn learned_before(
     store: &dyn Store,
+    shard: Shard,
     first: Option<&quell_log::Record<Input>>,
 ) -> anyhow::Result<Option<(Timestamp, Activation)>> {
     let Some(first) = first.map(|record| record.stamp) else { return Ok(None) };
     // Of several of one instant the record itself may be one.
-    let versions = store.versions(Shard::FIRST, ArtefactKind::Learned, first.received_at, 2).await?;
+    let versions = store.versions(shard, ArtefactKind::Learned, first.received_at, 2).await?;
     let earlier = versions.into_iter().find(|version| version.position < first.position);
     Ok(earlier.map(|version| (first.received_at, version.activation)))
 }

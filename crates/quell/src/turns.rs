@@ -23,7 +23,7 @@ use crate::gauges::Gauges;
 use crate::intake::Door;
 use crate::journey::{Journeys, Told};
 use crate::live::Role;
-use crate::logs::Seat;
+use crate::seats::Seat;
 use crate::tails::{Tails, Taken};
 use crate::workers::Workers;
 use crate::{recover, shell};
@@ -34,6 +34,7 @@ const CHUNK: usize = 256;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// The rules and pipelines that this node wants in force.
+#[derive(Clone)]
 pub(crate) struct Rules {
     pub(crate) settings: Arc<Settings>,
     pub(crate) digest: Digest,
@@ -41,6 +42,7 @@ pub(crate) struct Rules {
 }
 
 /// What is counted of turns.
+#[derive(Clone)]
 pub(crate) struct TurnCounts {
     begun: IntCounter,
     refused: IntCounter,
@@ -57,7 +59,7 @@ impl TurnCounts {
     }
 }
 
-/// A node's turns, one after the other.
+/// A node's turns in one shard, one after the other.
 pub(crate) struct Turns {
     pub(crate) door: Arc<Door>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -91,6 +93,7 @@ impl Turns {
     /// # Errors
     /// When the process must not go on: the store's disk failed, or log and store do not belong together.
     pub(crate) async fn run(mut self, mut seat: Seat, closing: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let shard = self.door.shard.number;
         loop {
             if !self.stand_by(&seat, closing.clone()).await {
                 self.door.appender.close().await;
@@ -98,9 +101,9 @@ impl Turns {
             }
             match self.turn(&seat, closing.clone()).await? {
                 Ended::Closed => break,
-                Ended::Superseded => tracing::warn!("another node was given the turn; standing by"),
+                Ended::Superseded => tracing::warn!(shard, "another node was given the turn; standing by"),
                 Ended::Refused => {
-                    tracing::warn!("another node has taken over: a commit was refused; asking whose turn it is");
+                    tracing::warn!(shard, "another node has taken over: a commit was refused; asking whose turn it is");
                     seat = tokio::select! {
                         seat = seat.ask_anew() => seat?,
                         () = closed(closing.clone()) => {
@@ -158,7 +161,8 @@ impl Turns {
                     Ok(Ended::Refused)
                 }
                 Err(error) if passes(&error) => {
-                    tracing::warn!(error = format!("{error:#}"), "this node cannot decide now; trying again");
+                    let (shard, error) = (self.door.shard.number, format!("{error:#}"));
+                    tracing::warn!(shard, error, "this node cannot decide now; trying again");
                     Ok(Ended::NotNow)
                 }
                 Err(error) => Err(error),
@@ -185,7 +189,7 @@ impl Turns {
 
     /// The engine as the store has it, with everything decided that was received until now.
     async fn take_over(&mut self, shared: bool) -> anyhow::Result<Desk> {
-        let Door { shard, reader, store, shelf, published, .. } = &*self.door;
+        let Door { shard, sharding, reader, store, shelf, published, .. } = &*self.door;
         let (engine, restored) = recover::restore(&**store, *shard, Arc::clone(&self.rules.settings)).await?;
         let positions = restored.positions;
         // Nobody else commits any more, so this is the last that is followed.
@@ -208,6 +212,7 @@ impl Turns {
         }
         let mut desk = Desk {
             shard: *shard,
+            sharding: Arc::clone(sharding),
             epoch: restored.epoch,
             engine,
             store: Arc::clone(store),

@@ -1,4 +1,4 @@
-//! What works beside the engine on the node that decides: telling, learning, forecasting, keeping house.
+//! What works beside a shard's engine on the node that decides there: telling, learning, forecasting, keeping house.
 //!
 //! All of it begins with the node's turn and ends with it. Absent on purpose: what each of them does; and whatever every
 //! node does, which is in `serve`.
@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use quell_formats::config::{Config, Learning};
 use quell_log::Clock;
-use quell_notify::{EgressPolicy, Observer, Sink};
-use quell_store::Store;
+use quell_notify::{EgressPolicy, Observer, Outbox, Sink};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
@@ -53,7 +52,8 @@ impl Workers {
         for sink in &self.sinks {
             let wake = door.published.wake.subscribe();
             let (policy, observer) = (Arc::clone(&self.policy), Arc::clone(&self.observer));
-            tokio::spawn(tell(sink.clone(), policy, Arc::clone(&door.store), observer, wake, ending.clone()));
+            let outbox = Outbox { store: Arc::clone(&door.store), shard: door.shard };
+            tokio::spawn(tell(sink.clone(), policy, outbox, observer, wake, ending.clone()));
         }
         self.telling.begin(door, &ending);
         let house =
@@ -84,13 +84,13 @@ impl Workers {
 async fn tell(
     sink: Sink,
     policy: Arc<EgressPolicy>,
-    store: Arc<dyn Store>,
+    outbox: Outbox,
     observer: Arc<dyn Observer>,
     wake: watch::Receiver<()>,
     ending: watch::Receiver<bool>,
 ) {
     let name = sink.name.clone();
-    let done = quell_notify::run(sink, policy, store, Arc::new(SystemClock), observer, wake, until(ending)).await;
+    let done = quell_notify::run(sink, policy, outbox, Arc::new(SystemClock), observer, wake, until(ending)).await;
     if let Err(error) = done {
         tracing::error!(sink = name, error = %chain(&error), "nothing can be told to this sink");
     }

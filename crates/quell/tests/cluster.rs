@@ -24,6 +24,9 @@ use support::process::{Process, alerts, check_all_there, fresh_folder, serve, un
 /// How long a condition may take to hold.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// 1 where a node decides in the first shard.
+const DECIDING: &str = "quell_deciding{shard=\"0\"} ";
+
 /// How long it may take from the end of one node until another decides.
 const TAKE_OVER: Duration = Duration::from_secs(15);
 
@@ -89,10 +92,10 @@ async fn two_nodes_take_over_from_each_other_and_lose_nothing() -> anyhow::Resul
     let (one, two) = tokio::join!(cluster.node("one", &[]), cluster.node("two", &[]));
     let (one, two) = (one?, two?);
     until("one of them decides", PATIENCE, async || {
-        Ok(count(&one, "quell_deciding ").await? + count(&two, "quell_deciding ").await? == 1)
+        Ok(count(&one, DECIDING).await? + count(&two, DECIDING).await? == 1)
     })
     .await?;
-    let first = count(&one, "quell_deciding ").await? == 1;
+    let first = count(&one, DECIDING).await? == 1;
     let (mut deciding, mut other) = if first { (one, two) } else { (two, one) };
     let mut names = if first { ["one", "two"] } else { ["two", "one"] };
     let mut worst = Duration::ZERO;
@@ -178,7 +181,7 @@ async fn a_node_that_stands_by_receives_shows_and_takes_commands() -> anyhow::Re
     put.body(topology).send().await?.error_for_status()?;
     let versions = standby.get("/api/v1/topology/versions").await?;
     ensure!(versions.to_string().contains("digest"), "{versions}");
-    ensure!(count(&standby, "quell_deciding ").await? == 0, "it decides nothing");
+    ensure!(count(&standby, DECIDING).await? == 0, "it decides nothing");
     Ok(())
 }
 

@@ -60,7 +60,7 @@ async fn has_line(quell: &Process, line: &str) -> anyhow::Result<bool> {
 
 /// True when everything received is on Kafka, decided and written.
 async fn is_done(quell: &Process) -> anyhow::Result<bool> {
-    let deciding = has_line(quell, "quell_deciding 1").await?;
+    let deciding = has_line(quell, r#"quell_deciding{shard="0"} 1"#).await?;
     Ok(deciding && has_line(quell, "quell_spool_waiting_records 0").await? && quell.is_done().await?)
 }
 
@@ -170,7 +170,7 @@ async fn a_second_node_stands_by_and_takes_over() -> anyhow::Result<()> {
     ensure!(stands_by(&second).await?, "two nodes decide at once");
     first.kill().await?;
     let begun = Instant::now();
-    until("deciding", async || has_line(&second, "quell_deciding 1").await).await?;
+    until("deciding", async || has_line(&second, r#"quell_deciding{shard="0"} 1"#).await).await?;
     let took = begun.elapsed();
     until("decided", async || is_done(&second).await).await?;
     ensure!(took < Duration::from_secs(15), "it took over after {took:?}");
@@ -184,7 +184,7 @@ async fn a_second_node_stands_by_and_takes_over() -> anyhow::Result<()> {
     // The first one comes back, and stands by.
     let first = start(&one, log()).await?;
     until("standing by", async || stands_by(&first).await).await?;
-    ensure!(has_line(&second, "quell_deciding 1").await?, "it kept the turn");
+    ensure!(has_line(&second, r#"quell_deciding{shard="0"} 1"#).await?, "it kept the turn");
     println!("took over after {took:?}");
     Ok(())
 }

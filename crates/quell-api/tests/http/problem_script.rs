@@ -10,7 +10,13 @@ use quell_store::{Page, ProblemDetail, ProblemQuery, RecognisedQuery, Which};
 use crate::script::{Script, State, now};
 
 impl quell_store::ProblemStore for Script {
-    fn problems_due<'a>(&'a self, _: &'a str, _: Timestamp, _: u32) -> Answer<'a, Vec<quell_store::ProblemDelivery>> {
+    fn problems_due<'a>(
+        &'a self,
+        _: Shard,
+        _: &'a str,
+        _: Timestamp,
+        _: u32,
+    ) -> Answer<'a, Vec<quell_store::ProblemDelivery>> {
         now(Vec::new())
     }
 

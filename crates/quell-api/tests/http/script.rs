@@ -160,10 +160,10 @@ impl Intake for Script {
         })
     }
 
-    fn record(&self, position: Position) -> BoxFuture<'_, Result<Option<Received>, Refusal>> {
+    fn record(&self, receipt: ReceiptId) -> BoxFuture<'_, Result<Option<Received>, Refusal>> {
         Box::pin(async move {
             self.gate().await?;
-            Ok(self.get(|state| state.records.get(&position).cloned()))
+            Ok(self.get(|state| state.records.get(&receipt.position).cloned()))
         })
     }
 }
@@ -312,7 +312,7 @@ impl Store for Script {
         unreachable!("the HTTP side asks for changes since one that it knows")
     }
 
-    fn due<'a>(&'a self, _: &'a str, _: Timestamp, _: u32) -> Answer<'a, Vec<Delivery>> {
+    fn due<'a>(&'a self, _: Shard, _: &'a str, _: Timestamp, _: u32) -> Answer<'a, Vec<Delivery>> {
         now(vec![])
     }
 

@@ -160,7 +160,7 @@ impl Cluster<'_> {
         loop {
             for at in (0..self.nodes.len()).filter(|at| Some(*at) != other_than) {
                 let text = self.metrics(at).await.unwrap_or_default();
-                if metric(&text, "quell_deciding") == Some(1.0) {
+                if metric(&text, r#"quell_deciding{shard="0"}"#) == Some(1.0) {
                     return Ok(at);
                 }
             }
@@ -251,7 +251,8 @@ impl Cluster<'_> {
         let woken = Instant::now();
         loop {
             let text = self.metrics(at).await.unwrap_or_default();
-            let (refused, decides) = (refused(&text) - before, metric(&text, "quell_deciding") == Some(1.0));
+            let (refused, decides) =
+                (refused(&text) - before, metric(&text, r#"quell_deciding{shard="0"}"#) == Some(1.0));
             if !text.is_empty() && !decides {
                 self.seen.commits_refused += u64::from(refused > 0.0);
                 break;

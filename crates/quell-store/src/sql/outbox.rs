@@ -95,15 +95,18 @@ pub(super) async fn add_problems<S: Session>(
 /// See [`crate::ProblemStore::problems_due`].
 pub(super) async fn problems_due<S: Session>(
     session: &mut S,
+    shard: Shard,
     sink: &str,
     now: Timestamp,
     limit: u32,
 ) -> Result<Vec<ProblemDelivery>, StoreError> {
     let sql = "SELECT id, attempts, shard, incident, at, title, reason FROM outbox o \
-        WHERE sink = ?1 AND state = 0 AND transition = ?2 AND due_at <= ?3 AND NOT EXISTS (SELECT 1 FROM outbox e \
+        WHERE sink = ?1 AND tenant = ?5 AND shard = ?6 AND state = 0 AND transition = ?2 AND due_at <= ?3 \
+        AND NOT EXISTS (SELECT 1 FROM outbox e \
         WHERE e.sink = o.sink AND e.state = 0 AND e.tenant = o.tenant AND e.shard = o.shard \
         AND e.incident = o.incident AND e.transition = ?2 AND e.number < o.number) ORDER BY seq LIMIT ?4";
     let query = Query::new(sql).bind(sink.to_owned()).bind(PROBLEM).bind(now.micros()).bind(limit);
+    let query = query.bind(shard.tenant).bind(shard.number);
     session
         .collect("problems due", query, |row| {
             let mut row = Cells::new("problems due", "delivery of problem", row);
@@ -120,15 +123,17 @@ pub(super) async fn problems_due<S: Session>(
 /// See [`crate::Store::due`].
 pub(super) async fn due<S: Session>(
     session: &mut S,
+    shard: Shard,
     sink: &str,
     now: Timestamp,
     limit: u32,
 ) -> Result<Vec<Delivery>, StoreError> {
     let sql = "SELECT id, attempts, shard, incident, number, transition, at, title, priority, cause, alerts, reason \
-        FROM outbox o WHERE sink = ?1 AND state = 0 AND transition < ?2 AND due_at <= ?3 AND NOT EXISTS \
-        (SELECT 1 FROM outbox e WHERE e.sink = o.sink AND e.state = 0 AND e.tenant = o.tenant AND e.shard = o.shard \
+        FROM outbox o WHERE sink = ?1 AND tenant = ?5 AND shard = ?6 AND state = 0 AND transition < ?2 \
+        AND due_at <= ?3 AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.sink = o.sink AND e.state = 0 AND e.tenant = o.tenant AND e.shard = o.shard \
         AND e.incident = o.incident AND e.transition < ?2 AND e.number < o.number) ORDER BY seq LIMIT ?4";
     let query = Query::new(sql).bind(sink.to_owned()).bind(PROBLEM).bind(now.micros()).bind(limit);
+    let query = query.bind(shard.tenant).bind(shard.number);
     session
         .collect("due", query, |row| {
             let mut row = Cells::new("due", "delivery of incident", row);

@@ -404,8 +404,17 @@ async fn recognised<S: Session>(
 }
 
 impl<B: Backend> ProblemStore for B {
-    fn problems_due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<ProblemDelivery>> {
-        Box::pin(async move { outbox::problems_due(&mut *self.reader("problems due").await?, sink, now, limit).await })
+    fn problems_due<'a>(
+        &'a self,
+        shard: Shard,
+        sink: &'a str,
+        now: Timestamp,
+        limit: u32,
+    ) -> Answer<'a, Vec<ProblemDelivery>> {
+        Box::pin(async move {
+            let mut reader = self.reader("problems due").await?;
+            outbox::problems_due(&mut *reader, shard, sink, now, limit).await
+        })
     }
 
     fn problems(&self, shard: Shard, query: ProblemQuery) -> Answer<'_, Page<Problem, ProblemId>> {

@@ -163,8 +163,8 @@ impl<B: Backend> Store for B {
         read!(self, "newest change", read::newest_change(shard))
     }
 
-    fn due<'a>(&'a self, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>> {
-        read!(self, "due", outbox::due(sink, now, limit))
+    fn due<'a>(&'a self, shard: Shard, sink: &'a str, now: Timestamp, limit: u32) -> Answer<'a, Vec<Delivery>> {
+        read!(self, "due", outbox::due(shard, sink, now, limit))
     }
 
     fn delivered<'a>(&'a self, id: &'a str, at: Timestamp) -> Answer<'a, ()> {

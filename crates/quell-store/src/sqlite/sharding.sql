@@ -7,3 +7,7 @@ CREATE TABLE sharding (
     PRIMARY KEY (tenant)
 ) WITHOUT ROWID;
 INSERT INTO sharding (tenant, label, shards) SELECT DISTINCT tenant, NULL, 1 FROM shards;
+
+-- What waits for a sink is asked for by shard.
+DROP INDEX outbox_waiting;
+CREATE INDEX outbox_waiting ON outbox (sink, tenant, shard, seq) WHERE state = 0;

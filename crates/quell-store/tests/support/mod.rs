@@ -3,6 +3,7 @@
 
 pub(crate) mod artefacts;
 pub(crate) mod forecasts;
+pub(crate) mod outbox;
 pub(crate) mod postgres;
 pub(crate) mod postgres_server;
 pub(crate) mod problems;

@@ -207,7 +207,7 @@ pub(crate) async fn a_problem_is_read_with_what_belongs_to_it(store: &dyn Store)
         ..Effects::default()
     };
     writer.commit(effects).await;
-    for delivery in store.due("one", Timestamp::MAX, 9).await.expect("read") {
+    for delivery in store.due(SHARD, "one", Timestamp::MAX, 9).await.expect("read") {
         store.delivered(&delivery.id, at(60)).await.expect("done");
     }
     let detail = store.problem(SHARD, problem_id(1)).await.expect("read").expect("there");
@@ -281,12 +281,16 @@ pub(crate) async fn problems_are_told_in_order_to_those_that_want_it(store: &dyn
     };
     writer.commit(told(vec![entry(1, "drafted"), entry(2, "drafted"), entry(1, "accepted")])).await;
     writer.commit(told(vec![entry(1, "closed")])).await;
-    let due = store.problems_due("one", at(9), 9).await.expect("read");
+    let due = store.problems_due(SHARD, "one", at(9), 9).await.expect("read");
     assert_eq!(due.iter().map(|one| one.entry.clone()).collect::<Vec<_>>(), [entry(1, "drafted"), entry(2, "drafted")]);
-    assert_eq!(store.due("one", at(9), 9).await.expect("read").len(), 1, "incidents are told apart from problems");
-    assert!(store.problems_due("two", at(9), 9).await.expect("read").is_empty(), "who did not ask is not told");
+    assert_eq!(
+        store.due(SHARD, "one", at(9), 9).await.expect("read").len(),
+        1,
+        "incidents are told apart from problems"
+    );
+    assert!(store.problems_due(SHARD, "two", at(9), 9).await.expect("read").is_empty(), "who did not ask is not told");
     let mut codes = Vec::new();
-    while let Some(delivery) = store.problems_due("one", at(9), 1).await.expect("read").pop() {
+    while let Some(delivery) = store.problems_due(SHARD, "one", at(9), 1).await.expect("read").pop() {
         codes.push((delivery.entry.problem.number, delivery.entry.reason.code.to_string()));
         store.delivered(&delivery.id, at(9)).await.expect("noted");
     }

@@ -80,7 +80,7 @@ pub(crate) async fn texts_of_any_character_are_kept_and_found(store: &dyn Store)
     assert_eq!(snapshot.incidents, [titled]);
     assert_eq!(snapshot.changes, changes);
     assert_eq!(store.incident(SHARD, incident_id(1), 0).await.expect("read").expect("there").timeline, [said]);
-    let due = store.due("one", at(0), 9).await.expect("read");
+    let due = store.due(SHARD, "one", at(0), 9).await.expect("read");
     assert_eq!(due[0].notice, told);
     store.failed(&due[0].id, at(0), odd, None).await.expect("noted");
     for change in changes {

@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// How long it may take to start or to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A new folder of this name; what an earlier run left there is gone.
 pub(crate) fn fresh_folder(name: &str) -> anyhow::Result<PathBuf> {
