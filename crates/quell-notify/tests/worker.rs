@@ -19,7 +19,7 @@ use quell_domain::{
 };
 use quell_engine::{Checkpoint, Parked};
 use quell_notify::signature::sign;
-use quell_notify::{Attempt, Attempted, EgressPolicy, Observer, Outbox, Secret, Sink, run};
+use quell_notify::{Attempt, Attempted, EgressPolicy, Observer, Secret, Sink, run};
 use quell_store::contract::Answer;
 use quell_store::{
     AlertQuery, Change, ChangeQuery, Commit, Committed, Delivery, IncidentDetail, IncidentQuery, Page, Positions,
@@ -289,9 +289,17 @@ impl Scene {
             let stopped = async {
                 let _ = stopped.await;
             };
-            run(sink, policy, Outbox { store, shard: Shard::FIRST }, clock, Arc::new(Unobserved), woken, stopped)
-                .await
-                .expect("a good address");
+            run(
+                sink,
+                policy,
+                quell_notify::Outbox { store, shard: Shard::FIRST },
+                clock,
+                Arc::new(Unobserved),
+                woken,
+                stopped,
+            )
+            .await
+            .expect("a good address");
         });
         Scene { receiver, said, outbox, wake, stop, worker }
     }

@@ -142,7 +142,8 @@ impl Live for Doors {
         if self.others.is_empty() {
             return Live::health(&*self.first.published);
         }
-        together(self.all().map(|door| Live::health(&*door.published)).collect())
+        let shards: Vec<Health> = self.all().map(|door| Live::health(&*door.published)).collect();
+        together(&shards)
     }
 }
 
@@ -152,7 +153,7 @@ fn asked(shard: Result<u32, TwoShards>) -> u32 {
 }
 
 /// The health of all shards as one: what waits is summed, and what is wrong is said of those where it is.
-fn together(shards: Vec<Health>) -> Health {
+fn together(shards: &[Health]) -> Health {
     let mut whole = Health::default();
     let (mut not_ready, mut degraded) = (Vec::new(), Vec::new());
     for (number, shard) in shards.iter().enumerate() {
@@ -204,14 +205,14 @@ mod tests {
 
     #[test]
     fn the_health_of_shards_is_their_sum_and_their_worst() {
-        let whole = together(vec![
+        let whole = together(&[
             shard("standing by", 3, &["the store does not answer"]),
             shard("deciding", 4, &["the store does not answer", "7 records wait"]),
             shard("standing by", 0, &["the store does not answer"]),
         ]);
         let expected = shard("deciding", 7, &["the store does not answer", "shard 1: 7 records wait"]);
         assert_eq!(whole, expected);
-        let whole = together(vec![shard("deciding", 0, &[]), shard("taking over", 0, &[])]);
+        let whole = together(&[shard("deciding", 0, &[]), shard("taking over", 0, &[])]);
         assert_eq!(whole.role, Some("taking over"));
     }
 }

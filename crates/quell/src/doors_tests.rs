@@ -63,7 +63,7 @@ impl Rig {
         let config = Config { shards: sharding(), data_dir: folder.to_owned(), ..Config::default() };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let first = logs::open(&config, Shard::FIRST, Arc::clone(&clock), outage).await.expect("the log opens");
-        let store = stores::open(folder, None).await.expect("the store opens");
+        let store = stores::open(folder, None, COUNT).await.expect("the store opens");
         stores::keep_sharding(&*store, &config.shards).await.expect("the same");
         let settled = read(config).expect("the shipped files hold together");
         let ready = shards::ready(settled, first, Arc::clone(&store), clock, &Registry::new()).await.expect("ready");

@@ -61,7 +61,7 @@ pub(crate) async fn run(asked: &ImportIncidents) -> anyhow::Result<String> {
         (Some(url), _) => Some(send(url, map, text).await?),
         (None, None) if database.is_none() => None,
         (None, folder) => {
-            let store = stores::open(folder.as_deref().unwrap_or(Path::new("")), database.as_ref()).await?;
+            let store = stores::open(folder.as_deref().unwrap_or(Path::new("")), database.as_ref(), 1).await?;
             Some(store.add_history(Shard::FIRST, &read.incidents).await?)
         }
     };

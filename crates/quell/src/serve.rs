@@ -123,7 +123,7 @@ pub async fn start(serve: Serve) -> anyhow::Result<Served> {
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
-    let store = stores::open(&config.data_dir, config.store.as_ref()).await?;
+    let store = stores::open(&config.data_dir, config.store.as_ref(), config.shards.count()).await?;
     stores::keep_sharding(&*store, &config.shards).await?;
     let registry = Registry::new();
     registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;

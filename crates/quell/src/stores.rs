@@ -23,8 +23,11 @@ pub(crate) fn database(named: Option<String>, config: Option<Database>) -> anyho
     Ok(Some(Database { url, password }))
 }
 
-/// Opens the store to write to it.
-pub(crate) async fn open(directory: &Path, database: Option<&Database>) -> anyhow::Result<Arc<dyn Store>> {
+/// Connections to a database that write, at most.
+const WRITERS: usize = 16;
+
+/// Opens the store to write to it for so many shards.
+pub(crate) async fn open(directory: &Path, database: Option<&Database>, shards: u32) -> anyhow::Result<Arc<dyn Store>> {
     match database {
         None => {
             let file = directory.join("store.db");
@@ -32,7 +35,10 @@ pub(crate) async fn open(directory: &Path, database: Option<&Database>) -> anyho
             Ok(Arc::new(store.with_context(|| format!("cannot open {}", file.display()))?))
         }
         Some(database) => {
-            let store = PostgresStore::open(&options(database)?).await;
+            let mut options = options(database)?;
+            // What one shard commits must not wait for another's.
+            options.writers = (options.writers + shards.saturating_sub(1) as usize).min(WRITERS);
+            let store = PostgresStore::open(&options).await;
             Ok(Arc::new(store.with_context(|| format!("cannot use {}", database.url))?))
         }
     }
@@ -121,7 +127,7 @@ mod tests {
         // Left behind by a run that was killed.
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
-        let store = open(&folder, None).await.expect("a new store");
+        let store = open(&folder, None, 3).await.expect("a new store");
         let kept = Sharding::by("region", 3).expect("good");
         keep_sharding(&*store, &kept).await.expect("kept");
         keep_sharding(&*store, &kept).await.expect("the same");

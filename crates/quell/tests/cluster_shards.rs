@@ -203,7 +203,7 @@ async fn a_node_that_was_frozen_is_given_shards_again_and_nothing_is_lost() -> a
 async fn spread(one: &Process, two: &Process) -> anyhow::Result<()> {
     until("each decides in two shards", PATIENCE, async || {
         let (one, two) = (decides(one).await?, decides(two).await?);
-        let mut all = [one.clone(), two.clone()].concat();
+        let mut all = [one.as_slice(), &two].concat();
         all.sort_unstable();
         Ok(one.len() == 2 && all == [0, 1, 2, 3])
     })

@@ -18,9 +18,10 @@ use broker::Brokers;
 use postgres_server::Server;
 use process::{Process, alerts, fresh_folder, numbers, serve, until};
 use quell::clock::SystemClock;
-use quell_domain::{Position, Timestamp};
+use quell_domain::{Position, Shard, Timestamp};
 use quell_log::Retention;
 use quell_log::embedded::{Appender, EmbeddedLog};
+use quell_store::{AlertQuery, PostgresStore, SqliteStore, Store, postgres};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -155,6 +156,58 @@ async fn an_installation_moves_to_the_cluster_and_goes_on() -> anyhow::Result<()
     end(moved).await?;
     let again = node(&folder, &config).await?;
     ensure!(again.list("/api/v1/alerts?state=all").await?.len() == all.len(), "after a restart");
+    Ok(())
+}
+
+/// The label `n` of the alerts of each of three shards, in order.
+async fn by_shard(store: &dyn Store) -> anyhow::Result<Vec<Vec<u64>>> {
+    let mut all = Vec::new();
+    for number in 0..3 {
+        let shard = Shard { number, ..Shard::FIRST };
+        let alerts = store.alerts(shard, AlertQuery { limit: 1_000, ..AlertQuery::default() }).await?.items;
+        let mut found: Vec<u64> = alerts.iter().filter_map(|alert| alert.labels.get("n")?.parse().ok()).collect();
+        found.sort_unstable();
+        all.push(found);
+    }
+    Ok(all)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_shard_moves_to_its_partition() -> anyhow::Result<()> {
+    let folder = fresh_folder("migrate-shards")?;
+    let (brokers, server) = (Brokers::start("moving-kafka", 1), Server::start(&Server::folder("moving"), true, &[]));
+    let config = config(&folder, &brokers, "moving", &server)?;
+    let (data, shards) = (folder.join("data"), "shards: {label: instance, count: 3}\n");
+    std::fs::write(folder.join("old.yaml"), shards)?;
+    let mut command = serve(&[], &data);
+    command.arg("--config").arg(folder.join("old.yaml"));
+    let quell = Process::start(command, &folder.join("quell.log")).await?;
+    quell.post("/api/v2/alerts", alerts(1..=60)).await?.error_for_status()?;
+    until("decided", PATIENCE, async || quell.is_done().await).await?;
+    end(quell).await?;
+    let words = ["migrate", "--from", text(&data), "--to", text(&config)];
+    let refused = run(&words).await?.err().context("it moves three shards into one")?;
+    ensure!(refused.contains("3 shards by the label \"instance\""), "{refused}");
+    let more = std::fs::read_to_string(&config)? + shards;
+    std::fs::write(&config, more)?;
+    let said = run(&words).await?.map_err(anyhow::Error::msg)?;
+    ensure!(said.contains("log main of shard 2: "), "{said}");
+    let old = SqliteStore::open_read_only(&data.join("store.db")).await?;
+    let before = by_shard(&old).await?;
+    old.close().await;
+    ensure!(before.iter().all(|shard| !shard.is_empty()), "{before:?}");
+
+    let moved = node(&folder, &config).await?;
+    // Repeats are repeats in every shard, and new ones go where the others of their label went.
+    moved.post("/api/v2/alerts", alerts(1..=110)).await?.error_for_status()?;
+    until("decided", PATIENCE, async || moved.is_done().await).await?;
+    let store = PostgresStore::open_read_only(&postgres::Options::new(&server.url)).await?;
+    let after = by_shard(&store).await?;
+    for (before, after) in before.iter().zip(&after) {
+        ensure!(before.iter().all(|n| after.contains(n)), "{before:?} and {after:?}");
+        ensure!(after.iter().all(|n| *n <= 60 || after.contains(&(n - 50))), "{after:?}");
+    }
+    ensure!(after.concat().len() == 110, "{after:?}");
     Ok(())
 }
 
