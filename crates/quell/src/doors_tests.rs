@@ -149,6 +149,8 @@ async fn alerts_of_three_regions_are_decided_in_three_shards_and_after_a_restart
     let received = rig.doors.record(receipt).await.expect("readable").expect("there");
     let Held::Alerts(part) = received.held else { panic!("alerts were posted") };
     assert_eq!((part.items().len(), part.places()), (1, vec![1]), "its part of the body");
+    let elsewhere = ReceiptId { shard: COUNT, ..receipt };
+    assert_eq!(rig.doors.record(elsewhere).await, Ok(None), "of a shard that is not there");
     let alone = rig.post(&[("D", &regions[2])]).await.expect("a receipt");
     assert_eq!(alone.shard, 2);
     let seen = rig.seen().await;

@@ -11,3 +11,8 @@ INSERT INTO sharding (tenant, label, shards) SELECT DISTINCT tenant, NULL, 1 FRO
 -- What waits for a sink is asked for by shard.
 DROP INDEX outbox_waiting;
 CREATE INDEX outbox_waiting ON outbox (sink, tenant, shard, seq) WHERE state = 0;
+
+INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+    ('outbox', 'outbox_waiting', '1000 300 300 300 1'),
+    ('outbox', 'outbox_in_order', '1000 300 300 300 2 1');
+ANALYZE sqlite_schema;
