@@ -12,7 +12,7 @@ use bytes::Bytes;
 use quell_domain::{Change, ChangeId, Changes, CiId, ReceiptId, Shard, Source};
 use quell_formats::pagerduty;
 use quell_formats::views::reason_json;
-use quell_store::{ChangeQuery, Page, Store, StoreError};
+use quell_store::{ChangeQuery, Store, StoreError};
 use serde_json::{Value, json};
 
 use crate::App;
@@ -20,8 +20,9 @@ use crate::answer::Problem;
 use crate::body::Whole;
 use crate::doors::{invalid, no_answer, read, refuse, with_receipt};
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
-use crate::reads::list;
+use crate::reads::{EARLIER, list};
 use crate::receipts::{Fate, ItemFate};
+use crate::shards::{self, Listed};
 
 /// `POST /v2/change/enqueue`, as PagerDuty answers it.
 pub(crate) async fn pagerduty_change(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -59,11 +60,13 @@ pub(crate) async fn changes(State(app): State<Arc<App>>, uri: Uri) -> Result<Jso
         bound: params.choice("bound", &bound, None)?,
         from: params.instant("from")?,
         to: params.instant("to")?,
-        before: params.parsed("cursor", "the next of an earlier answer")?,
-        limit: params.limit(DEFAULT_LIMIT, MAX_LIMIT)?,
+        ..ChangeQuery::default()
     };
-    let Page { items, next } = app.api.store.change_events(app.api.shard, query).await?;
-    let shown: Vec<Value> = items.iter().map(|change| shape(app.api.shard, change)).collect();
+    let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
+    let from = shards::cursor(&app.api, &params, EARLIER)?;
+    let ask = |shard, before, limit| app.api.store.change_events(shard, ChangeQuery { before, limit, ..query.clone() });
+    let Listed { rows, next } = shards::page(&app.api, from, limit, ask).await?;
+    let shown: Vec<Value> = rows.iter().map(|(shard, change)| shape(*shard, change)).collect();
     Ok(list(&shown, next))
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::answer::Problem;
 use crate::body::{self, Caps};
 use crate::doors::no_answer;
-use crate::{App, guard, pages, shape};
+use crate::{App, guard, pages, shape, shards};
 
 /// Alerts shown with the answer.
 const ALERTS: u32 = 100;
@@ -160,22 +160,23 @@ async fn run(
     let words = read_words(app, request, (form, own)).await?;
     let limits = &app.api.limits;
     let kind = kind(&words)?;
-    let (store, shard) = (&app.api.store, app.api.shard);
+    let (store, shard) = (&app.api.store, app.api.of(incident.shard));
     if store.incident(shard, incident, 0).await?.is_none() {
         return Err(Problem::not_found("incident", id));
     }
     if let CommandKind::Merge { into } = &kind
-        && store.incident(shard, *into, 0).await?.is_none()
+        && store.incident(app.api.of(into.shard), *into, 0).await?.is_none()
     {
         return Err(Problem::not_found("incident", &into.to_string()));
     }
     let command = Command { incident, actor: words.by, kind };
+    command.shard().map_err(|error| shards::two_shards(error, id))?;
     let patience = limits.command_patience + limits.append_patience;
     let asked = app.api.intake.command(command, limits.command_patience);
     let asked = tokio::time::timeout(patience, asked).await.map_err(|_| no_answer("the log", patience))??;
     let after = store.incident(shard, incident, ALERTS).await?;
     let body = json!({
-        "command": format!("C-{}", asked.position),
+        "command": shards::command_name(incident.shard, asked.position),
         "outcome": asked.verdict.map(Verdict::as_str),
         "incident": after.as_ref().map(shape::incident),
     });
@@ -212,9 +213,9 @@ pub(crate) async fn read_words(
     if form { from_form(&whole.bytes, own) } else { from_json(&whole.bytes, own) }
 }
 
-/// Reads the id of an incident of this shard.
+/// Reads the id of an incident of a shard that there is.
 pub(crate) fn incident_id(app: &App, text: &str) -> Result<IncidentId, Problem> {
-    let id = text.parse().ok().filter(|id: &IncidentId| id.shard == app.api.shard.number);
+    let id = text.parse().ok().filter(|id: &IncidentId| app.api.has(id.shard));
     id.ok_or_else(|| Problem::not_found("incident", text))
 }
 

@@ -107,7 +107,7 @@ pub(crate) struct Evidence {
 
 impl Evidence {
     pub(crate) async fn of(app: &App, detail: &ProblemDetail) -> Result<Evidence, Problem> {
-        let (store, shard, now) = (&app.api.store, app.api.shard, (app.api.now)());
+        let (store, shard, now) = (&app.api.store, app.api.of(detail.problem.id.shard), (app.api.now)());
         let signatures = Some(detail.signatures.iter().map(|row| row.id).collect());
         let query = RecognisedQuery { signatures, limit: INCIDENTS, ..RecognisedQuery::default() };
         let own = store.recognised(shard, query).await?;

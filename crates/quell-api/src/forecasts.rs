@@ -10,10 +10,10 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use quell_domain::{HORIZONS, KeptForecast, Problem as Row, Subject};
+use quell_domain::{HORIZONS, HistoricIncident, KeptForecast, Labels, Problem as Row, ProblemId, Shard, Subject};
 use quell_formats::forecast::{self, KeptScorecard};
 use quell_formats::history::{self, ColumnMap, Sound};
-use quell_store::Which;
+use quell_store::{StoreError, Which};
 use serde_json::{Value, json};
 
 use crate::App;
@@ -22,6 +22,7 @@ use crate::body::{self, Caps};
 use crate::charts::Chart;
 use crate::pages::{Frame, show};
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
+use crate::shards;
 
 /// Marked forecasts that a scorecard is made of, the newest ones.
 const MARKED: u32 = 100_000;
@@ -45,9 +46,21 @@ pub(crate) async fn forecasts(State(app): State<Arc<App>>, uri: Uri) -> Result<J
     let params = Params::read(&uri, &["subject", "horizon", "limit"])?;
     let (subject, horizon) = (subject(&params)?, horizon(&params)?);
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
-    let rows = app.api.store.forecasts(app.api.shard, subject, horizon, Which::Latest, limit).await?;
-    let made_at = rows.first().map(|row| row.at.to_string());
-    Ok(Json(json!({"made_at": made_at, "items": rows.iter().map(shape).collect::<Vec<_>>()})))
+    let rows = latest(&app, subject, horizon, limit).await?;
+    let made_at = rows.iter().map(|(_, row)| row.at).max().map(|at| at.to_string());
+    let items = rows.iter().map(|(shard, row)| shards::name(&app.api, *shard, shape(row)));
+    Ok(Json(json!({"made_at": made_at, "items": items.collect::<Vec<_>>()})))
+}
+
+/// Those made last in each shard, the ones ranked highest first.
+async fn latest(
+    app: &App,
+    subject: Subject,
+    horizon: u32,
+    limit: u32,
+) -> Result<Vec<(Shard, KeptForecast)>, StoreError> {
+    let ask = |shard, limit| app.api.store.forecasts(shard, subject, horizon, Which::Latest, limit);
+    shards::merged(&app.api, limit, ask, |a, b| b.rank.total_cmp(&a.rank)).await
 }
 
 /// Why it is not the model that speaks; `None` where it does.
@@ -115,7 +128,10 @@ pub(crate) async fn scorecard(State(app): State<Arc<App>>, uri: Uri) -> Result<J
 }
 
 async fn card(app: &App, subject: Subject, horizon: u32) -> Result<Option<KeptScorecard>, Problem> {
-    let rows = app.api.store.forecasts(app.api.shard, subject, horizon, Which::Marked, MARKED).await?;
+    let each = MARKED / app.api.sharding.count();
+    let ask = |shard, _| app.api.store.forecasts(shard, subject, horizon, Which::Marked, each);
+    let rows = shards::merged(&app.api, MARKED, ask, |a, b| b.at.cmp(&a.at)).await?;
+    let rows: Vec<KeptForecast> = rows.into_iter().map(|(_, row)| row).collect();
     let made = tokio::task::spawn_blocking(move || forecast::kept(&rows)).await;
     made.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it could not be put together"))
 }
@@ -131,10 +147,13 @@ pub(crate) struct Expected {
     pub(crate) minutes: f64,
 }
 
-/// What is expected of each problem that a forecast is known for, by its number. Signatures are taken to be independent.
-pub(crate) async fn expected(app: &App, problems: &[Row]) -> Result<BTreeMap<u64, Expected>, Problem> {
-    let (store, shard) = (&app.api.store, app.api.shard);
-    let rows = store.forecasts(shard, Subject::Signature, HORIZONS[1], Which::Latest, RANKED).await?;
+/// What is expected of each problem that a forecast is known for. Signatures are taken to be independent.
+pub(crate) async fn expected(app: &App, problems: &[Row]) -> Result<BTreeMap<ProblemId, Expected>, Problem> {
+    let mut rows = Vec::new();
+    for number in shards::concerned(problems.iter().map(|problem| problem.id.shard)) {
+        let of = (app.api.of(number), Subject::Signature, HORIZONS[1]);
+        rows.extend(app.api.store.forecasts(of.0, of.1, of.2, Which::Latest, RANKED).await?);
+    }
     let by_name: BTreeMap<&str, &KeptForecast> = rows.iter().map(|row| (row.name.as_str(), row)).collect();
     let mut expected = BTreeMap::new();
     for problem in problems {
@@ -149,15 +168,15 @@ pub(crate) async fn expected(app: &App, problems: &[Row]) -> Result<BTreeMap<u64
         }
         if any {
             let [probability, low, high] = quiet.map(|quiet| 1.0 - quiet);
-            expected.insert(problem.id.number, Expected { probability, interval: [low, high], minutes });
+            expected.insert(problem.id, Expected { probability, interval: [low, high], minutes });
         }
     }
     Ok(expected)
 }
 
 /// Those expected to cost most within a week first; without a forecast, those that cost most so far.
-pub(crate) fn rank(problems: &mut [Row], expected: &BTreeMap<u64, Expected>) {
-    let minutes = |row: &Row| expected.get(&row.id.number).map_or(-1.0, |expected| expected.minutes);
+pub(crate) fn rank(problems: &mut [Row], expected: &BTreeMap<ProblemId, Expected>) {
+    let minutes = |row: &Row| expected.get(&row.id).map_or(-1.0, |expected| expected.minutes);
     problems.sort_by(|a, b| {
         let cost = |row: &Row| std::cmp::Reverse(row.cost.open_micros);
         minutes(b).total_cmp(&minutes(a)).then_with(|| cost(a).cmp(&cost(b))).then(a.id.cmp(&b.id))
@@ -197,9 +216,38 @@ pub(crate) async fn import(State(app): State<Arc<App>>, request: Request) -> Res
     })?;
     let new = match dry_run {
         true => None,
-        false => Some(app.api.store.add_history(app.api.shard, &read.incidents).await?),
+        false => Some(add(&app, &read.incidents).await?),
     };
     Ok(Json(history::told(&read, refused, &mistakes, new)))
+}
+
+/// Adds history to the shard of each incident's CI, where the topology in force says it by the CI's label; else to every
+/// shard, because any of them may be told of its like. Returns how many were new.
+async fn add(app: &App, incidents: &[HistoricIncident]) -> Result<u64, StoreError> {
+    if app.api.is_one() {
+        return app.api.store.add_history(app.api.first(), incidents).await;
+    }
+    let (graph, sharding) = (app.api.live.graph(), &app.api.sharding);
+    let shard_of = |incident: &HistoricIncident| {
+        let ci = graph.ci(graph.find(incident.ci.as_ref()?)?);
+        sharding.named(Labels::new(ci.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()))).as_ref())
+    };
+    let (mut own, mut common) = (BTreeMap::<u32, Vec<HistoricIncident>>::new(), Vec::new());
+    for incident in incidents {
+        match shard_of(incident) {
+            Some(number) => own.entry(number).or_default().push(incident.clone()),
+            None => common.push(incident.clone()),
+        }
+    }
+    let mut new = 0;
+    for (number, incidents) in own {
+        new += app.api.store.add_history(app.api.of(number), &incidents).await?;
+    }
+    let mut most = 0;
+    for shard in sharding.shards() {
+        most = app.api.store.add_history(shard, &common).await?.max(most);
+    }
+    Ok(new + most)
 }
 
 #[derive(Template)]
@@ -243,8 +291,7 @@ pub(crate) async fn page(State(app): State<Arc<App>>, uri: Uri) -> Response {
     let page = async {
         let params = Params::read(&uri, &["subject", "horizon"])?;
         let (of, ahead) = (subject(&params)?, horizon(&params)?);
-        let (store, shard) = (&app.api.store, app.api.shard);
-        let rows = store.forecasts(shard, of, ahead, Which::Latest, LISTED).await?;
+        let rows: Vec<KeptForecast> = latest(&app, of, ahead, LISTED).await?.into_iter().map(|(_, row)| row).collect();
         let mut cards = Vec::new();
         for subject in Subject::ALL {
             for (horizon, word) in HORIZONS.into_iter().zip(["within a day", "within a week"]) {

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::App;
 use crate::answer::Problem;
 use crate::params::Params;
+use crate::shards;
 
 /// Items of each list when nothing is asked.
 pub(crate) const LISTED: u32 = 20;
@@ -64,17 +65,21 @@ pub(crate) struct Hygiene {
 pub(crate) async fn make(app: &App, most: usize) -> Result<Hygiene, Problem> {
     // One at a time: a large graph takes a second.
     let _turn = app.tidying.lock().await;
-    let query = |bound| AlertQuery { bound: Some(bound), limit: ALERTS, ..AlertQuery::default() };
-    let mut unbound = app.api.store.alerts(app.api.shard, query(false)).await?;
-    let bound = app.api.store.alerts(app.api.shard, query(true)).await?;
-    let looked_at = (unbound.items.len() + bound.items.len()) as u64;
+    let newest = async |bound| {
+        let query = |before, limit| AlertQuery { bound: Some(bound), before, limit, ..AlertQuery::default() };
+        let ask = |shard, before, limit| app.api.store.alerts(shard, query(before, limit));
+        shards::page::<Alert>(&app.api, None, ALERTS, ask).await
+    };
+    let (unbound, bound) = (newest(false).await?, newest(true).await?);
+    let looked_at = (unbound.rows.len() + bound.rows.len()) as u64;
     let cut = unbound.next.is_some() || bound.next.is_some();
-    unbound.items.retain(|alert| !suppressed(alert));
+    let (mut unbound, bound) = (unbound.items(), bound.items());
+    unbound.retain(|alert| !suppressed(alert));
     let (graph, now) = (app.api.live.graph(), (app.api.now)());
     let made = tokio::task::spawn_blocking(move || Hygiene {
-        unbound: group(&unbound.items, most),
-        unbound_alerts: unbound.items.len() as u64,
-        retired: retired(&graph, &bound.items, most),
+        unbound: group(&unbound, most),
+        unbound_alerts: unbound.len() as u64,
+        retired: retired(&graph, &bound, most),
         graph: graph.hygiene(now, most),
         looked_at,
         cut,

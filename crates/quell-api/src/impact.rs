@@ -8,14 +8,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use quell_cmdb::{CiIx, Graph, Scratch};
-use quell_domain::{CiId, Timestamp};
+use quell_domain::{Change, CiId, Recognition, Timestamp};
 use quell_store::{ChangeQuery, RecognisedQuery};
 use serde_json::{Value, json};
 
 use crate::answer::Problem;
 use crate::params::Params;
 use crate::past::{self, InForce};
-use crate::{App, shape};
+use crate::{App, shape, shards};
 
 /// Dependents listed when nothing is asked.
 const DEPENDENTS: u32 = 1_000;
@@ -103,11 +103,16 @@ fn lost_json(graph: &Graph, lost: &quell_cmdb::Lost) -> Value {
 
 /// How often an incident of a CI came after a change of it, beside how often that would be by chance.
 async fn after_changes(app: &App, ci: &CiId) -> Result<Value, Problem> {
-    let (store, shard) = (&app.api.store, app.api.shard);
-    let query = ChangeQuery { ci: Some(ci.clone()), limit: CHANGES, ..ChangeQuery::default() };
-    let changes = store.change_events(shard, query).await?.items;
-    let query = RecognisedQuery { cause: Some(ci.clone()), limit: INCIDENTS, ..RecognisedQuery::default() };
-    let incidents = store.recognised(shard, query).await?;
+    let store = &app.api.store;
+    let ask = |shard, before, limit| {
+        store.change_events(shard, ChangeQuery { ci: Some(ci.clone()), before, limit, ..ChangeQuery::default() })
+    };
+    let changes: Vec<Change> = shards::page(&app.api, None, CHANGES, ask).await?.items();
+    let ask = |shard, limit| {
+        store.recognised(shard, RecognisedQuery { cause: Some(ci.clone()), limit, ..RecognisedQuery::default() })
+    };
+    let incidents = shards::merged(&app.api, INCIDENTS, ask, |a, b| b.opened_at.cmp(&a.opened_at)).await?;
+    let incidents: Vec<Recognition> = incidents.into_iter().map(|(_, row)| row).collect();
     let oldest = changes.iter().map(|change| change.starts_at).min();
     let mut followed = 0_u64;
     let mut named: Vec<String> = Vec::new();

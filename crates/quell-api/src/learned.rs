@@ -7,13 +7,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
-use quell_domain::{ArtefactKind, Timestamp};
+use quell_domain::{ArtefactKind, Shard, Timestamp};
 use quell_formats::learned;
 use serde_json::{Value, json};
 
 use crate::App;
 use crate::answer::Problem;
 use crate::params::Params;
+use crate::shards;
 
 /// Items of each list when nothing is asked.
 const LISTED: u32 = 20;
@@ -25,8 +26,21 @@ pub(crate) async fn learned(State(app): State<Arc<App>>, uri: Uri) -> Result<Jso
     let most = Params::read(&uri, &["limit"])?.limit(LISTED, MOST)? as usize;
     // One at a time: the state of a large installation is some megabytes.
     let _turn = app.tidying.lock().await;
-    let versions = app.api.store.versions(app.api.shard, ArtefactKind::Learned, Timestamp::MAX, 1).await?;
-    let Some(version) = versions.first() else { return Ok(Json(json!({"in_force": null}))) };
+    if app.api.is_one() {
+        return Ok(Json(of(&app, app.api.first(), most).await?));
+    }
+    // Each shard learns for itself.
+    let mut shards = Vec::new();
+    for shard in app.api.sharding.shards() {
+        shards.push(shards::name(&app.api, shard, of(&app, shard, most).await?));
+    }
+    Ok(Json(json!({"shards": shards})))
+}
+
+/// What a shard has learned.
+async fn of(app: &App, shard: Shard, most: usize) -> Result<Value, Problem> {
+    let versions = app.api.store.versions(shard, ArtefactKind::Learned, Timestamp::MAX, 1).await?;
+    let Some(version) = versions.first() else { return Ok(json!({"in_force": null})) };
     let digest = version.activation.digest;
     let unreadable = || {
         let why = format!("the learned state {digest} cannot be read");
@@ -35,8 +49,8 @@ pub(crate) async fn learned(State(app): State<Arc<App>>, uri: Uri) -> Result<Jso
     let bytes = app.api.store.artefact(ArtefactKind::Learned, digest).await?.ok_or_else(unreadable)?;
     let read = move || learned::decode(&bytes).map(|learned| learned::shown(&learned, most));
     let shown = tokio::task::spawn_blocking(read).await.ok().and_then(Result::ok).ok_or_else(unreadable)?;
-    Ok(Json(json!({
+    Ok(json!({
         "in_force": {"digest": digest.to_string(), "since": version.at.to_string(), "position": version.position.0},
         "learned": shown,
-    })))
+    }))
 }

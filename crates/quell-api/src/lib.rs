@@ -28,8 +28,10 @@ mod problems;
 mod reads;
 mod receipts;
 mod routes;
+mod seen;
 mod server;
 mod shape;
+mod shards;
 mod stream;
 mod trace;
 
@@ -38,7 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use quell_domain::{Shard, Timestamp};
+use quell_domain::{Sharding, Timestamp};
 use quell_store::Store;
 
 pub use metrics::Metrics;
@@ -62,8 +64,8 @@ pub struct Api {
     pub store: Arc<dyn Store>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Whose incidents are shown.
-    pub shard: Shard,
+    /// The shards whose incidents are shown, and the label that says the shard of an alert.
+    pub sharding: Arc<Sharding>,
     /// What of all this is served.
     pub serves: Serves,
     /// See [`ApiLimits`].
@@ -94,7 +96,7 @@ pub struct Serves {
 
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Api").field("shard", &self.shard).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Api").field("sharding", &self.sharding).field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use quell_domain::{Alert, AlertState, Cause, Incident, IncidentId, IncidentState, TimelineEntry, Timestamp};
-use quell_store::{IncidentDetail, IncidentQuery, Page};
+use quell_store::{IncidentDetail, IncidentQuery};
 
 use crate::App;
 use crate::again::again;
@@ -19,6 +19,7 @@ use crate::commands::incident_id;
 use crate::hygiene::{self, Hygiene};
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
 use crate::problems::{self, Like};
+use crate::shards;
 
 const CSS: &str = include_str!("../assets/app.css");
 const JS: &str = include_str!("../assets/app.js");
@@ -83,15 +84,15 @@ struct ListPage {
     state: &'static str,
     incidents: Vec<Incident>,
     first: bool,
-    next: Option<IncidentId>,
+    next: Option<String>,
     host: String,
-    /// What recurs, by the number of an incident.
-    again: BTreeMap<u64, String>,
+    /// What recurs of each incident.
+    again: BTreeMap<IncidentId, String>,
 }
 
 impl ListPage {
     fn recurs(&self, incident: &Incident) -> Option<&String> {
-        self.again.get(&incident.id.number)
+        self.again.get(&incident.id)
     }
 }
 
@@ -129,19 +130,21 @@ pub(crate) async fn incidents(State(app): State<Arc<App>>, uri: Uri, headers: ax
         let params = Params::read(&uri, &["state", "limit", "cursor"])?;
         let words = [("open", "open"), ("resolved", "resolved"), ("all", "all")];
         let state = params.choice("state", &words, "open")?;
-        let before: Option<IncidentId> = params.parsed("cursor", "the next of an earlier page")?;
+        let from = shards::cursor(&app.api, &params, "the next of an earlier page")?;
         let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
         let wanted = match state {
             "open" => Some(IncidentState::Open),
             "resolved" => Some(IncidentState::Resolved),
             _ => None,
         };
-        let query = IncidentQuery { state: wanted, before, limit };
-        let Page { items: incidents, next } = app.api.store.incidents(app.api.shard, query).await?;
+        let first = from.is_none();
+        let ask = |shard, before, limit| app.api.store.incidents(shard, IncidentQuery { state: wanted, before, limit });
+        let listed = shards::page(&app.api, from, limit, ask).await?;
+        let (next, incidents) = (listed.next.clone(), listed.items());
         let tabs = words.map(|(word, _)| Tab { word, current: word == state }).into();
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost").to_owned();
         let (frame, again) = (Frame::new(&app, "Incidents"), again(&app, &incidents).await?);
-        Ok(ListPage { frame, tabs, state, incidents, first: before.is_none(), next, host, again })
+        Ok(ListPage { frame, tabs, state, incidents, first, next, host, again })
     };
     show(&app, page.await)
 }
@@ -149,7 +152,8 @@ pub(crate) async fn incidents(State(app): State<Arc<App>>, uri: Uri, headers: ax
 /// `GET /incidents/{id}`.
 pub(crate) async fn incident(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
     let page = async {
-        let detail = app.api.store.incident(app.api.shard, incident_id(&app, &id)?, ALERTS).await?;
+        let known = incident_id(&app, &id)?;
+        let detail = app.api.store.incident(app.api.of(known.shard), known, ALERTS).await?;
         let detail = detail.ok_or_else(|| Problem::not_found("incident", &id))?;
         let frame = Frame::new(&app, format!("{} {}", detail.incident.id, detail.incident.title));
         let like = problems::like(&app, detail.incident.id).await?;

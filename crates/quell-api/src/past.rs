@@ -36,7 +36,7 @@ pub(crate) struct InForce {
 pub(crate) async fn in_force(app: &App, at: Option<Timestamp>) -> Result<InForce, Problem> {
     let (graph, now) = (app.api.live.graph(), app.api.live.topology());
     let Some(at) = at else { return Ok(InForce { graph, digest: now }) };
-    let versions = app.api.store.versions(app.api.shard, ArtefactKind::Topology, at, 1).await?;
+    let versions = app.api.store.versions(app.api.first(), ArtefactKind::Topology, at, 1).await?;
     let Some(digest) = versions.first().map(|version| version.activation.digest) else {
         let allowed = Some("an instant since the first of /api/v1/topology/versions".into());
         return Err(Problem { allowed, ..Problem::not_found("topology in force at", &at.to_string()) });

@@ -10,7 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use quell_domain::{
     ChangeId, IncidentId, Position, ProblemAct, ProblemAsk, ProblemCommand, ProblemField, ProblemState, ReceiptId,
-    Timestamp, Verdict,
+    Timestamp, TwoShards, Verdict,
 };
 use quell_store::ChangeQuery;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use crate::answer::Problem;
 use crate::commands::{Words, by_form, incident_id, read_words};
 use crate::doors::no_answer;
 use crate::problems::{detail, problem_id, signature_id, toll, whole};
-use crate::{App, pages};
+use crate::{App, pages, shards};
 
 /// Incidents that one split names.
 const SPLIT_INCIDENTS: usize = 100;
@@ -85,27 +85,32 @@ pub(crate) async fn link(State(app): State<Arc<App>>, Path(id): Path<String>, re
     let form = by_form(&request);
     let asked = async {
         let words = read_words(&app, request, (form, &["change", "item"])).await?;
-        let change = change_id(&words)?;
+        let problem = problem_id(&app, &id)?;
+        let change = change_id(&words, problem.shard)?;
         let before = Some(ChangeId { ordinal: change.ordinal.saturating_add(1), ..change });
         let query = ChangeQuery { before, limit: 1, ..ChangeQuery::default() };
-        let found = app.api.store.change_events(app.api.shard, query).await?.items.pop();
+        let found = app.api.store.change_events(app.api.of(problem.shard), query).await?.items.pop();
         let found = found.filter(|found| found.id == change);
         let found = found.ok_or_else(|| Problem::not_found("change", &change.to_string()))?;
         let since = found.ends_at.unwrap_or(found.starts_at);
         let act = ProblemAct::Link { change, since };
-        ask(&app, words.by, ProblemAsk::Of(problem_id(&app, &id)?, act)).await
+        ask(&app, words.by, ProblemAsk::Of(problem, act)).await
     };
     answer(&app, form, About::Problem(&id), asked.await).await
 }
 
-/// A receipt and, if it is not the first, the item of it; or both as the API writes them, as 7.0.
-fn change_id(words: &Words) -> Result<ChangeId, Problem> {
+/// A receipt and, if it is not the first, the item of it; or both as the API writes them, as 7.0, of that shard.
+fn change_id(words: &Words, shard: u32) -> Result<ChangeId, Problem> {
     let allowed = "the receipt of a change, as R-7";
     let text = words.one("change", allowed)?;
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
     let receipt: ReceiptId = text.parse().map_err(|_| Problem::bad("change", text, allowed))?;
+    if receipt.shard != shard {
+        let error = TwoShards { one: shard, other: receipt.shard };
+        return Err(shards::two_shards(error, text));
+    }
     let item = words.all("item").first().map(String::as_str).unwrap_or("0");
     let ordinal = item.parse().map_err(|_| Problem::bad("item", item, "a whole number from 0"))?;
     let position: Position = receipt.position;
@@ -219,6 +224,7 @@ async fn about_signature(
 
 /// What became of a command.
 struct Asked {
+    shard: u32,
     position: Position,
     verdict: Option<Verdict>,
 }
@@ -226,16 +232,18 @@ struct Asked {
 async fn ask(app: &App, actor: String, ask: ProblemAsk) -> Result<Asked, Problem> {
     let limits = &app.api.limits;
     let patience = limits.command_patience + limits.append_patience;
-    let asked = app.api.intake.problem(ProblemCommand { actor, ask }, limits.command_patience);
+    let command = ProblemCommand { actor, ask };
+    let shard = command.shard().map_err(|error| shards::two_shards(error, "the ids"))?;
+    let asked = app.api.intake.problem(command, limits.command_patience);
     let asked = tokio::time::timeout(patience, asked).await.map_err(|_| no_answer("the log", patience))??;
-    Ok(Asked { position: asked.position, verdict: asked.verdict })
+    Ok(Asked { shard, position: asked.position, verdict: asked.verdict })
 }
 
 /// The page of a signature's problem, which may be that of the one it was merged into; else the list.
 async fn problem_of(app: &App, id: &str) -> String {
     let mut at = signature_id(app, id).ok();
     while let Some(known) = at {
-        let Ok(Some(row)) = app.api.store.signature(app.api.shard, known).await else { break };
+        let Ok(Some(row)) = app.api.store.signature(app.api.of(known.shard), known).await else { break };
         if let Some(problem) = row.problem {
             return format!("/problems/{problem}");
         }
@@ -278,7 +286,7 @@ async fn answer(app: &App, form: bool, about: About<'_>, asked: Result<Asked, Pr
         About::Incident(_) | About::Signature(_) => None,
     };
     let body: Value = json!({
-        "command": format!("C-{}", asked.position),
+        "command": shards::command_name(asked.shard, asked.position),
         "outcome": asked.verdict.map(Verdict::as_str),
         "problem": problem,
     });

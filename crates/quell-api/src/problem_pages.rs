@@ -9,8 +9,10 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
-use quell_domain::{IncidentId, KnownSignature, Problem as Row, ProblemEntry, ProblemState, Recognition, Sign};
-use quell_store::{Page, ProblemDetail, ProblemQuery};
+use quell_domain::{
+    IncidentId, KnownSignature, Problem as Row, ProblemEntry, ProblemId, ProblemState, Recognition, Sign,
+};
+use quell_store::ProblemDetail;
 
 use crate::App;
 use crate::charts::Chart;
@@ -39,12 +41,12 @@ struct ListPage {
     tabs: Vec<Tab>,
     state: String,
     problems: Vec<Row>,
-    expected: BTreeMap<u64, Expected>,
+    expected: BTreeMap<ProblemId, Expected>,
 }
 
 impl ListPage {
     fn expects(&self, row: &Row) -> Option<&Expected> {
-        self.expected.get(&row.id.number)
+        self.expected.get(&row.id)
     }
 }
 
@@ -69,8 +71,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, uri: Uri) -> Response {
     let page = async {
         let params = Params::read(&uri, &["state"])?;
         let (state, states) = problems::wanted(&params)?;
-        let query = ProblemQuery { states, before: None, limit: LISTED };
-        let Page { items: mut problems, next: _ } = app.api.store.problems(app.api.shard, query).await?;
+        let mut problems = problems::listed(&app, &states, None, LISTED).await?.items();
         let expected = forecasts::expected(&app, &problems).await?;
         forecasts::rank(&mut problems, &expected);
         let tabs = ["open", "settled", "all"].map(|word| Tab { word, current: word == state }).into();
@@ -87,7 +88,7 @@ pub(crate) async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> 
         let (gaps, curve) = (evidence.gaps(), evidence.chart((app.api.now)()));
         let ProblemDetail { problem, timeline, signatures, told, involved: _ } = detail;
         let frame = Frame::new(&app, format!("{} {}", problem.id, problem.title));
-        let expected = forecasts::expected(&app, std::slice::from_ref(&problem)).await?.remove(&problem.id.number);
+        let expected = forecasts::expected(&app, std::slice::from_ref(&problem)).await?.remove(&problem.id);
         Ok(ProblemPage { frame, problem, timeline, signatures, told, incidents, expected, toll, evidence, gaps, curve })
     };
     show(&app, page.await)

@@ -12,7 +12,7 @@ use quell_domain::{
     ProblemState, Recognition, Sign, SignatureId,
 };
 use quell_formats::views::reason_json;
-use quell_store::{Page, ProblemDetail, ProblemQuery, RecognisedQuery};
+use quell_store::{ProblemDetail, ProblemQuery, RecognisedQuery};
 use serde_json::{Value, json};
 
 use crate::App;
@@ -20,7 +20,8 @@ use crate::answer::Problem;
 use crate::evidence::Toll;
 use crate::forecasts::{self, Expected};
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
-use crate::reads::list;
+use crate::reads::{EARLIER, list};
+use crate::shards::{self, Cursor, Listed};
 
 /// Incidents shown with one problem.
 pub(crate) const INCIDENTS: u32 = 200;
@@ -56,22 +57,34 @@ pub(crate) async fn problems(State(app): State<Arc<App>>, uri: Uri) -> Result<Js
     if params.choice("order", &[("newest", false), ("cost", true)], false)? {
         return by_cost(&app, states, params.limit(DEFAULT_LIMIT, MAX_LIMIT)?).await;
     }
-    let before = params.parsed("cursor", "the next of an earlier answer")?;
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
-    let Page { items, next } = app.api.store.problems(app.api.shard, ProblemQuery { states, before, limit }).await?;
+    let from = shards::cursor(&app.api, &params, EARLIER)?;
+    let listed = listed(&app, &states, from, limit).await?;
+    let (next, items) = (listed.next.clone(), listed.items());
     let expected = forecasts::expected(&app, &items).await?;
-    let shown: Vec<Value> = items.iter().map(|row| with_forecast(head(row), expected.get(&row.id.number))).collect();
+    let shown: Vec<Value> = items.iter().map(|row| with_forecast(head(row), expected.get(&row.id))).collect();
     Ok(list(&shown, next))
+}
+
+/// A part of the list, newest first.
+pub(crate) async fn listed(
+    app: &App,
+    states: &[ProblemState],
+    from: Option<Cursor<ProblemId>>,
+    limit: u32,
+) -> Result<Listed<Row>, Problem> {
+    let ask =
+        |shard, before, limit| app.api.store.problems(shard, ProblemQuery { states: states.to_vec(), before, limit });
+    Ok(shards::page(&app.api, from, limit, ask).await?)
 }
 
 /// All of them, those expected to cost most within a week first.
 async fn by_cost(app: &App, states: Vec<ProblemState>, limit: u32) -> Result<Json<Value>, Problem> {
-    let query = ProblemQuery { states, before: None, limit: MAX_LIMIT };
-    let mut items = app.api.store.problems(app.api.shard, query).await?.items;
+    let mut items = listed(app, &states, None, MAX_LIMIT).await?.items();
     let expected = forecasts::expected(app, &items).await?;
     forecasts::rank(&mut items, &expected);
     items.truncate(limit as usize);
-    let shown: Vec<Value> = items.iter().map(|row| with_forecast(head(row), expected.get(&row.id.number))).collect();
+    let shown: Vec<Value> = items.iter().map(|row| with_forecast(head(row), expected.get(&row.id))).collect();
     Ok(list(&shown, None::<ProblemId>))
 }
 
@@ -92,17 +105,18 @@ pub(crate) async fn problem(
     let (detail, incidents) = detail(&app, &id).await?;
     let expected = forecasts::expected(&app, std::slice::from_ref(&detail.problem)).await?;
     let shown = whole(&detail, &incidents, &toll(&app, &detail, &incidents));
-    Ok(Json(with_forecast(shown, expected.get(&detail.problem.id.number))))
+    Ok(Json(with_forecast(shown, expected.get(&detail.problem.id))))
 }
 
 /// A problem, and its last incidents.
 pub(crate) async fn detail(app: &App, id: &str) -> Result<(ProblemDetail, Vec<Recognition>), Problem> {
     let known = problem_id(app, id)?;
-    let detail = app.api.store.problem(app.api.shard, known).await?;
+    let shard = app.api.of(known.shard);
+    let detail = app.api.store.problem(shard, known).await?;
     let detail = detail.ok_or_else(|| Problem::not_found("problem", id))?;
     let signatures = Some(detail.signatures.iter().map(|row| row.id).collect());
     let query = RecognisedQuery { signatures, limit: INCIDENTS, ..RecognisedQuery::default() };
-    let incidents = app.api.store.recognised(app.api.shard, query).await?;
+    let incidents = app.api.store.recognised(shard, query).await?;
     Ok((detail, incidents))
 }
 
@@ -114,10 +128,11 @@ pub(crate) fn toll(app: &App, detail: &ProblemDetail, incidents: &[Recognition])
 /// `GET /api/v1/signatures`.
 pub(crate) async fn signatures(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
     let params = Params::read(&uri, &["limit", "cursor"])?;
-    let before = params.parsed("cursor", "the next of an earlier answer")?;
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
-    let Page { items, next } = app.api.store.signatures(app.api.shard, before, limit).await?;
-    Ok(list(&items.iter().map(signature_json).collect::<Vec<_>>(), next))
+    let from = shards::cursor(&app.api, &params, EARLIER)?;
+    let ask = |shard, before, limit| app.api.store.signatures(shard, before, limit);
+    let Listed { rows, next } = shards::page(&app.api, from, limit, ask).await?;
+    Ok(list(&rows.iter().map(|(_, row)| signature_json(row)).collect::<Vec<_>>(), next))
 }
 
 /// `GET /api/v1/signatures/{id}`.
@@ -127,19 +142,20 @@ pub(crate) async fn signature(
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
     Params::read(&uri, &[])?;
-    let found = app.api.store.signature(app.api.shard, signature_id(&app, &id)?).await?;
+    let known = signature_id(&app, &id)?;
+    let found = app.api.store.signature(app.api.of(known.shard), known).await?;
     Ok(Json(signature_json(&found.ok_or_else(|| Problem::not_found("signature", &id))?)))
 }
 
-/// Reads the id of a problem of this shard.
+/// Reads the id of a problem of a shard that there is.
 pub(crate) fn problem_id(app: &App, text: &str) -> Result<ProblemId, Problem> {
-    let id = text.parse().ok().filter(|id: &ProblemId| id.shard == app.api.shard.number);
+    let id = text.parse().ok().filter(|id: &ProblemId| app.api.has(id.shard));
     id.ok_or_else(|| Problem::not_found("problem", text))
 }
 
-/// Reads the id of a signature of this shard.
+/// Reads the id of a signature of a shard that there is.
 pub(crate) fn signature_id(app: &App, text: &str) -> Result<SignatureId, Problem> {
-    let id = text.parse().ok().filter(|id: &SignatureId| id.shard == app.api.shard.number);
+    let id = text.parse().ok().filter(|id: &SignatureId| app.api.has(id.shard));
     id.ok_or_else(|| Problem::not_found("signature", text))
 }
 
@@ -327,7 +343,7 @@ pub(crate) struct Like {
 
 /// `None` where it was not looked at yet, or was merged into another.
 pub(crate) async fn like(app: &App, incident: IncidentId) -> Result<Option<Like>, Problem> {
-    let (store, shard) = (&app.api.store, app.api.shard);
+    let (store, shard) = (&app.api.store, app.api.of(incident.shard));
     let Some(recognition) = store.recognition(shard, incident).await? else { return Ok(None) };
     let mut past: Vec<PastIncident> = Vec::new();
     let (mut at, mut problem) = (recognition.signature, None);

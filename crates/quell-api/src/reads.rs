@@ -9,9 +9,10 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, TryStreamExt, stream};
-use quell_domain::{AlertId, ArtefactKind, Fingerprint, IncidentId, IncidentState, ReceiptId, Timestamp};
+use quell_domain::{Alert, AlertId, ArtefactKind, Fingerprint, IncidentId, IncidentState, ReceiptId, Shard, Timestamp};
 use quell_formats::topology;
 use quell_formats::views::{IncidentJson, alert_json};
+use quell_store::contract::Answer;
 use quell_store::{AlertQuery, IncidentDetail, IncidentQuery, Page, Version};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,12 +23,15 @@ use crate::commands::incident_id;
 use crate::doors::no_answer;
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
 use crate::past::{self, InForce};
+use crate::shards::{self, Listed};
 use crate::{App, problems, receipts, shape};
 
 /// Alerts shown with each incident of a list.
 const ALERTS_IN_LIST: u32 = 100;
 /// Alerts shown with one incident.
 const ALERTS_OF_ONE: u32 = 100_000;
+/// What a cursor may be.
+pub(crate) const EARLIER: &str = "the next of an earlier answer";
 /// Incidents of a list that are looked up at the same time.
 const AT_ONCE: usize = 4;
 /// The words of `state=` for incidents.
@@ -39,11 +43,11 @@ pub(crate) async fn incidents(State(app): State<Arc<App>>, uri: Uri) -> Result<J
     let params = Params::read(&uri, &["state", "limit", "cursor"])?;
     let state = params.choice("state", &STATES, Some(IncidentState::Open))?;
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
-    let before: Option<IncidentId> = params.parsed("cursor", "the next of an earlier answer")?;
-    let query = IncidentQuery { state, before, limit };
-    let Page { items, next } = app.api.store.incidents(app.api.shard, query).await?;
-    let (store, shard) = (&app.api.store, app.api.shard);
-    let details = stream::iter(items).map(|incident| async move {
+    let from = shards::cursor(&app.api, &params, EARLIER)?;
+    let store = &app.api.store;
+    let ask = |shard, before, limit| store.incidents(shard, IncidentQuery { state, before, limit });
+    let Listed { rows, next } = shards::page(&app.api, from, limit, ask).await?;
+    let details = stream::iter(rows).map(|(shard, incident)| async move {
         let detail = store.incident(shard, incident.id, ALERTS_IN_LIST).await?;
         // Deleted since it was listed: its head is all that is left.
         Ok::<_, Problem>(detail.unwrap_or_else(|| IncidentDetail::bare(incident)))
@@ -60,7 +64,8 @@ pub(crate) async fn incident(
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
     Params::read(&uri, &[])?;
-    let detail = app.api.store.incident(app.api.shard, incident_id(&app, &id)?, ALERTS_OF_ONE).await?;
+    let known = incident_id(&app, &id)?;
+    let detail = app.api.store.incident(app.api.of(known.shard), known, ALERTS_OF_ONE).await?;
     let detail = detail.ok_or_else(|| Problem::not_found("incident", &id))?;
     let mut shown = json!(shape::incident(&detail));
     if let Some(fields) = shown.as_object_mut() {
@@ -80,28 +85,42 @@ pub(crate) async fn alerts(State(app): State<Arc<App>>, uri: Uri) -> Result<Json
         bound: params.choice("bound", &bound, None)?,
         incident: params.parsed::<IncidentId>("incident", "an incident's id, such as INC-7")?,
         fingerprint: params.parsed::<Fingerprint>("fingerprint", "32 hexadecimal digits")?,
-        before: params.parsed("cursor", "the next of an earlier answer")?.map(AlertId),
-        limit: params.limit(DEFAULT_LIMIT, MAX_LIMIT)?,
+        ..AlertQuery::default()
     };
-    let Page { items, next } = app.api.store.alerts(app.api.shard, query).await?;
-    Ok(list(&items.iter().map(alert_json).collect::<Vec<_>>(), next))
+    let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
+    let from = shards::cursor(&app.api, &params, EARLIER)?;
+    let ask = |shard, before, limit| alerts_of(&app, shard, AlertQuery { before, limit, ..query.clone() });
+    let Listed { rows, next } = shards::page(&app.api, from, limit, ask).await?;
+    let shown = rows.iter().map(|(shard, alert)| shards::name(&app.api, *shard, json!(alert_json(alert))));
+    Ok(list(&shown.collect::<Vec<_>>(), next))
+}
+
+/// A part of one shard's alerts. An incident has none in another shard.
+fn alerts_of(app: &App, shard: Shard, query: AlertQuery) -> Answer<'_, Page<Alert, AlertId>> {
+    match query.incident {
+        Some(incident) if incident.shard != shard.number => {
+            Box::pin(async { Ok(Page { items: Vec::new(), next: None }) })
+        }
+        _ => app.api.store.alerts(shard, query),
+    }
 }
 
 /// `GET /api/v1/feedback`.
 pub(crate) async fn feedback(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
     let limit = Params::read(&uri, &["limit"])?.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
-    let said = app.api.store.feedback(app.api.shard, limit).await?;
-    Ok(list(&said.iter().map(shape::feedback).collect::<Vec<_>>(), None::<IncidentId>))
+    let ask = |shard, limit| app.api.store.feedback(shard, limit);
+    let said = shards::merged(&app.api, limit, ask, |a, b| b.at.cmp(&a.at)).await?;
+    Ok(list(&said.iter().map(|(_, said)| shape::feedback(said)).collect::<Vec<_>>(), None::<IncidentId>))
 }
 
 /// `GET /api/v1/parked`.
 pub(crate) async fn parked(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
     let limit = Params::read(&uri, &["limit"])?.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
-    let parked = app.api.store.parked(app.api.shard, limit).await?;
-    let shard = app.api.shard.number;
-    let items = parked.into_iter().map(|part| {
+    let ask = |shard, limit| app.api.store.parked(shard, limit);
+    let parked = shards::merged(&app.api, limit, ask, |a, b| b.received_at.cmp(&a.received_at)).await?;
+    let items = parked.into_iter().map(|(shard, part)| {
         json!({
-            "receipt": ReceiptId { shard, position: part.position }.to_string(),
+            "receipt": ReceiptId { shard: shard.number, position: part.position }.to_string(),
             "item": part.item,
             "source": part.source.as_str(),
             "received_at": part.received_at.to_string(),
@@ -120,7 +139,7 @@ pub(crate) async fn receipt(
 ) -> Result<Json<Value>, Problem> {
     Params::read(&uri, &[])?;
     let receipt: ReceiptId = id.parse().map_err(|_| Problem::not_found("receipt", &id))?;
-    if receipt.shard != app.api.shard.number {
+    if !app.api.has(receipt.shard) {
         return Err(Problem::not_found("receipt", &id));
     }
     let patience = app.api.limits.append_patience;
@@ -130,7 +149,7 @@ pub(crate) async fn receipt(
         allowed: Some("a receipt whose record the log still keeps".into()),
         ..Problem::not_found("receipt", &id)
     })?;
-    let explained = receipts::explain(app.api.store.as_ref(), app.api.shard, receipt, &received).await?;
+    let explained = receipts::explain(app.api.store.as_ref(), app.api.of(receipt.shard), receipt, &received).await?;
     Ok(Json(shape::receipt(&explained)))
 }
 
@@ -153,7 +172,7 @@ pub(crate) async fn versions(State(app): State<Arc<App>>, uri: Uri) -> Result<Js
     let params = Params::read(&uri, &["at", "limit"])?;
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
     let at = params.instant("at")?.unwrap_or(Timestamp::MAX);
-    let versions = app.api.store.versions(app.api.shard, ArtefactKind::Topology, at, limit).await?;
+    let versions = app.api.store.versions(app.api.first(), ArtefactKind::Topology, at, limit).await?;
     let items = versions.iter().map(|Version { position, at, activation }| {
         json!({"digest": activation.digest.to_string(), "since": at.to_string(), "position": position.0})
     });

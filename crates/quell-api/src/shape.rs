@@ -9,6 +9,7 @@ use quell_store::IncidentDetail;
 use serde_json::{Value, json};
 
 use crate::receipts::{ItemFate, Receipt};
+use crate::shards;
 
 /// An incident without its alerts and timeline.
 #[must_use]
@@ -44,7 +45,7 @@ pub(crate) fn feedback(feedback: &Feedback) -> Value {
         Said::Cause { wrong, right, alerts } => ("cause", alerts, None, Some(wrong), right.as_ref()),
     };
     json!({
-        "command": format!("C-{command}"),
+        "command": shards::command_name(incident.shard, *command),
         "incident": incident.to_string(),
         "by": actor,
         "at": at.to_string(),

@@ -19,12 +19,14 @@ use futures::stream::{self, Stream};
 use prometheus::IntGauge;
 use quell_domain::IncidentId;
 use quell_store::Change;
+use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio::time::Interval;
 
 use crate::answer::{Problem, report};
 use crate::params::Params;
+use crate::seen::Seen;
 use crate::server::Closing;
 use crate::{Api, App, shape};
 
@@ -40,6 +42,7 @@ const RESUME_MOST: usize = 2_000;
 /// One change, as told to every stream.
 #[derive(Debug)]
 struct Told {
+    shard: u32,
     number: u64,
     json: String,
 }
@@ -69,7 +72,7 @@ impl Hub {
 
 /// Tells every change until the engine's side is gone.
 async fn follow(api: Api, mut changes: broadcast::Receiver<Change>, ring: broadcast::Sender<Arc<Told>>) {
-    let mut last = 0;
+    let mut seen = Seen::nothing(api.sharding.count());
     loop {
         let mut gathered: BTreeMap<IncidentId, Change> = BTreeMap::new();
         let mut missed = false;
@@ -87,14 +90,19 @@ async fn follow(api: Api, mut changes: broadcast::Receiver<Change>, ring: broadc
             }
         }
         if missed && ring.receiver_count() > 0 {
-            match api.store.changes_since(api.shard, last, u32::MAX).await {
-                Ok(all) => gathered.extend(all.into_iter().map(|change| (change.incident, change))),
-                Err(error) => report(&error),
+            for shard in api.sharding.shards() {
+                match api.store.changes_since(shard, seen.of(shard.number), u32::MAX).await {
+                    Ok(all) => gathered.extend(all.into_iter().map(|change| (change.incident, change))),
+                    Err(error) => report(&error),
+                }
             }
         }
+        // In the order of each shard, which numbers its changes for itself.
         let mut gathered: Vec<Change> = gathered.into_values().collect();
-        gathered.sort_by_key(|change| change.number);
-        last = gathered.last().map_or(last, |change| last.max(change.number));
+        gathered.sort_by_key(|change| (change.number, change.incident.shard));
+        for change in &gathered {
+            seen.tell(change.incident.shard, change.number);
+        }
         if ring.receiver_count() == 0 {
             continue;
         }
@@ -109,8 +117,9 @@ async fn follow(api: Api, mut changes: broadcast::Receiver<Change>, ring: broadc
 
 /// Looks the incident up. A failure is logged; the client sees the next change.
 async fn tell(api: &Api, change: Change) -> Option<Told> {
-    match api.store.incident(api.shard, change.incident, 0).await {
-        Ok(detail) => Some(Told { number: change.number, json: shape::head(&detail?.incident).to_string() }),
+    let shard = change.incident.shard;
+    match api.store.incident(api.of(shard), change.incident, 0).await {
+        Ok(detail) => Some(Told { shard, number: change.number, json: shape::head(&detail?.incident).to_string() }),
         Err(error) => {
             report(&error);
             None
@@ -124,17 +133,22 @@ pub(crate) async fn stream(
     closing: Option<Extension<Closing>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let since = resume_from(request.uri(), request.headers())?;
+    let since = resume_from(&app.api, request.uri(), request.headers())?;
     let Ok(seat) = app.hub.seats.clone().try_acquire_owned() else {
         return Err(Problem::unavailable("too_many_streams", "too many live streams are open", 10));
     };
+    let before = newest(&app.api).await?;
     // First listen, then read what was missed: nothing falls between.
     let told = app.hub.listen(&app.api);
     let mut queue = VecDeque::new();
-    let mut last = 0;
-    if let Some(since) = since {
-        last = since;
-        catch_up(&app.api, &mut last, &mut queue).await?;
+    let nothing = Seen::nothing(app.api.sharding.count());
+    let mut place = Place { told: nothing.clone(), before: nothing };
+    match since {
+        Some(since) => {
+            place.told = since;
+            catch_up(&app.api, before, &mut place, &mut queue).await?;
+        }
+        None => place.before = before,
     }
     let beat = {
         let every = app.api.limits.heartbeat;
@@ -142,56 +156,93 @@ pub(crate) async fn stream(
     };
     let open = Open::new(app.api.metrics.streams.clone(), seat);
     let closing = closing.map(|Extension(closing)| closing);
-    let events = events(Listener { told, queue, last, beat, closing, _open: open });
+    let events = events(Listener { told, queue, place, beat, closing, _open: open });
     let mut response = Sse::new(events).into_response();
     response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
     Ok(response)
 }
 
-fn resume_from(uri: &axum::http::Uri, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let params = Params::read(uri, &["last_event_id"])?;
-    let allowed = "the number of an event of this stream";
-    match headers.get("last-event-id") {
-        Some(value) => {
-            let text = value.to_str().unwrap_or("?");
-            text.parse().map(Some).map_err(|_| Problem::bad("header Last-Event-ID", text, allowed))
-        }
-        None => params.parsed("last_event_id", allowed),
+/// How far a stream is.
+struct Place {
+    /// What was told of each shard.
+    told: Seen,
+    /// What each shard had told before the stream began. Its events say that too, because a client that comes back
+    /// wants what came since; the shards that said nothing meanwhile would else begin anew.
+    before: Seen,
+}
+
+impl Place {
+    /// The id of an event.
+    fn id(&self) -> Seen {
+        self.told.and(&self.before)
     }
 }
 
-/// Queues what was missed since `last`, or one `resync` when that is too much.
-async fn catch_up(api: &Api, last: &mut u64, queue: &mut VecDeque<Event>) -> Result<(), Problem> {
+/// The newest change of each shard; with one shard nobody needs it, as every event says how far that one is.
+async fn newest(api: &Api) -> Result<Seen, Problem> {
+    let mut seen = Seen::nothing(api.sharding.count());
+    if !api.is_one() {
+        for shard in api.sharding.shards() {
+            seen.tell(shard.number, api.store.newest_change(shard).await?);
+        }
+    }
+    Ok(seen)
+}
+
+fn resume_from(api: &Api, uri: &axum::http::Uri, headers: &HeaderMap) -> Result<Option<Seen>, Problem> {
+    let params = Params::read(uri, &["last_event_id"])?;
+    let allowed =
+        if api.is_one() { "the number of an event of this stream" } else { "the id of an event of this stream" };
+    let read = |place: &str, text: &str| {
+        let seen = Seen::read(text, api.sharding.count());
+        seen.map(Some).ok_or_else(|| Problem::bad(place, text, allowed))
+    };
+    match (headers.get("last-event-id"), params.get("last_event_id")) {
+        (Some(value), _) => read("header Last-Event-ID", value.to_str().unwrap_or("?")),
+        (None, Some(text)) => read("query parameter last_event_id", text),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Queues what was missed since what was told, or one `resync` when that is too much: whoever looks anew then sees all
+/// that was `before` the stream began.
+async fn catch_up(api: &Api, before: Seen, place: &mut Place, queue: &mut VecDeque<Event>) -> Result<(), Problem> {
     let mut missed: Vec<Change> = Vec::new();
-    loop {
-        let after = missed.last().map_or(*last, |change| change.number);
-        let page = api.store.changes_since(api.shard, after, PAGE).await?;
-        let done = page.len() < PAGE as usize;
-        missed.extend(page);
-        if done || missed.len() > RESUME_MOST {
-            break;
+    for shard in api.sharding.shards() {
+        let mut after = place.told.of(shard.number);
+        while missed.len() <= RESUME_MOST {
+            let page = api.store.changes_since(shard, after, PAGE).await?;
+            let done = page.len() < PAGE as usize;
+            after = page.last().map_or(after, |change| change.number);
+            missed.extend(page);
+            if done {
+                break;
+            }
         }
     }
     if missed.len() > RESUME_MOST {
-        queue.push_back(resync(*last));
+        queue.push_back(resync(&place.told));
+        place.before = before;
         return Ok(());
     }
     for change in missed {
-        *last = change.number;
+        place.told.tell(change.incident.shard, change.number);
         if let Some(told) = tell(api, change).await {
-            queue.push_back(incident(&told));
+            queue.push_back(incident(&place.id(), &told));
         }
     }
     Ok(())
 }
 
-fn incident(told: &Told) -> Event {
-    Event::default().id(told.number.to_string()).event("incident").data(&told.json)
+fn incident(id: &Seen, told: &Told) -> Event {
+    Event::default().id(id.to_string()).event("incident").data(&told.json)
 }
 
 /// Look at the whole list anew: events after `since` are missing.
-fn resync(since: u64) -> Event {
-    Event::default().event("resync").data(format!("{{\"since\":{since}}}"))
+fn resync(since: &Seen) -> Event {
+    let since = since.to_string();
+    let since = since.parse::<u64>().map_or_else(|_| json!(since), |number| json!(number));
+    Event::default().event("resync").data(json!({"since": since}).to_string())
 }
 
 /// A comment for whoever reads the bytes, an event for scripts, which never see comments.
@@ -221,8 +272,7 @@ impl Drop for Open {
 struct Listener {
     told: broadcast::Receiver<Arc<Told>>,
     queue: VecDeque<Event>,
-    /// The number of the last event sent.
-    last: u64,
+    place: Place,
     beat: Interval,
     closing: Option<Closing>,
     _open: Open,
@@ -250,12 +300,12 @@ impl Listener {
             };
             tokio::select! {
                 told = self.told.recv() => match told {
-                    Ok(told) if told.number <= self.last => {}
                     Ok(told) => {
-                        self.last = told.number;
-                        return Some(incident(&told));
+                        if self.place.told.tell(told.shard, told.number) {
+                            return Some(incident(&self.place.id(), &told));
+                        }
                     }
-                    Err(RecvError::Lagged(_)) => return Some(resync(self.last)),
+                    Err(RecvError::Lagged(_)) => return Some(resync(&self.place.id())),
                     Err(RecvError::Closed) => return None,
                 },
                 _ = self.beat.tick() => return Some(heartbeat()),

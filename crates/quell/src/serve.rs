@@ -189,7 +189,7 @@ fn api(doors: &Arc<Doors>, registry: Registry, config: &Config) -> anyhow::Resul
         live: Arc::clone(doors) as Arc<dyn quell_api::ports::Live>,
         store: Arc::clone(&doors.first().store),
         metrics: Arc::new(Metrics::new(registry)?),
-        shard: doors.first().shard,
+        sharding: Arc::new(config.shards.clone()),
         serves: Serves { senders: config.roles.gateway, people: config.roles.api },
         limits: limits(config),
         now: Arc::new(SystemClock::now),

@@ -92,7 +92,7 @@ impl Script {
             live: self.clone(),
             store: self.clone(),
             metrics: Arc::new(Metrics::new(prometheus::Registry::new()).expect("an empty registry")),
-            shard: Shard::FIRST,
+            sharding: Arc::new(quell_domain::Sharding::ONE),
             serves: Serves { senders: true, people: true },
             limits,
             now: Arc::new(|| NOW),
