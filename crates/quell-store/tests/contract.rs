@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::time::Duration;
-
 use quell_domain::{
     Alert, AlertId, AlertState, CiId, Feedback, Incident, IncidentState, Labels, Party, Position, Said, Severity,
     Shard, Source, Standing, Timestamp,

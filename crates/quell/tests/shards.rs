@@ -67,6 +67,28 @@ async fn said(words: &[&str]) -> anyhow::Result<String> {
     Ok(out.into_owned())
 }
 
+/// Every shard's incident is listed, shown, and takes what is asked of it.
+async fn ask_each(quell: &Process) -> anyhow::Result<()> {
+    let listed = quell.list("/api/v1/incidents?state=all").await?;
+    let mut ids: Vec<&str> = listed.iter().filter_map(|incident| incident["id"].as_str()).collect();
+    ids.sort_unstable();
+    ensure!(ids == ["INC-1", "INC-1.1", "INC-2.1"], "{ids:?}");
+    ensure!(quell.list("/api/v1/alerts?state=all").await?.len() == 3);
+    for id in ids {
+        let answer = quell.post(&format!("/api/v1/incidents/{id}/ack"), r#"{"by":"ana"}"#.into()).await?;
+        let answer: Value = serde_json::from_str(&answer.error_for_status()?.text().await?)?;
+        ensure!(answer["outcome"] == "done", "{id}: {answer}");
+        let shown = quell.get(&format!("/api/v1/incidents/{id}")).await?;
+        ensure!(shown["acknowledged_by"] == "ana", "{shown}");
+    }
+    let merge = quell.post("/api/v1/incidents/INC-1.1/merge", r#"{"by":"ana","into":"INC-2.1"}"#.into()).await?;
+    let (status, said) = (merge.status(), merge.text().await?);
+    ensure!(status.is_client_error() && said.contains("two_shards"), "{status} {said}");
+    let receipt = quell.get("/api/v1/receipts/R-2").await?;
+    ensure!(receipt["items"].as_array().is_some_and(|items| items.len() == 1), "its shard's part: {receipt}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn three_regions_are_three_shards_of_one_installation() -> anyhow::Result<()> {
     let (folder, regions) = (fresh_folder("shards")?, regions()?);
@@ -82,6 +104,7 @@ async fn three_regions_are_three_shards_of_one_installation() -> anyhow::Result<
     let expected = [("A", "INC-1"), ("B", "INC-1.1"), ("C", "INC-2.1")]
         .map(|(name, incident)| (vec![name.to_owned()], vec![incident.to_owned()]));
     ensure!(kept(&data).await? == expected, "{:?}", kept(&data).await?);
+    ask_each(&quell).await?;
     quell.kill().await?;
 
     // Killed, and known again: nothing is opened anew.
