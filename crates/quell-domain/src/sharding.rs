@@ -236,12 +236,15 @@ mod tests {
         Sharding::by("region", 4).expect("a label and a count")
     }
 
+    /// An item: its key, what it says, and its labels.
+    type Told<'a> = (&'a str, Action, &'a [(&'a str, &'a str)]);
+
     /// The number of the shard of a region.
     fn of(region: (&str, &str)) -> u32 {
         sharding().of(Labels::new([region]).as_ref())
     }
 
-    fn batch(items: &[(&str, Action, &[(&str, &str)])], rejects: &[u32]) -> Batch {
+    fn batch(items: &[Told<'_>], rejects: &[u32]) -> Batch {
         let mut builder = BatchBuilder::new(Source::PagerDuty, 64);
         for (key, action, labels) in items {
             let draft = ItemDraft {
@@ -274,7 +277,7 @@ mod tests {
         said.collect()
     }
 
-    fn check(items: &[(&str, Action, &[(&str, &str)])], rejects: &[u32], expected: &[String]) {
+    fn check(items: &[Told<'_>], rejects: &[u32], expected: &[String]) {
         assert_eq!(split(&batch(items, rejects)), expected);
     }
 
