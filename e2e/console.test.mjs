@@ -7,8 +7,10 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
@@ -35,8 +37,8 @@ async function eventually(what, look) {
   }
 }
 
-async function json(path) {
-  const response = await fetch(origin + path);
+async function json(path, at = origin) {
+  const response = await fetch(at + path);
   assert.equal(response.status, 200, `GET ${path}`);
   return response.json();
 }
@@ -91,15 +93,39 @@ function history() {
   return `${lines.join('\n')}\n`;
 }
 
-async function post(path, body) {
+async function post(path, body, at = origin) {
   const headers = { 'content-type': 'application/json' };
-  const response = await fetch(origin + path, { method: 'POST', headers, body: JSON.stringify(body) });
+  const response = await fetch(at + path, { method: 'POST', headers, body: JSON.stringify(body) });
   assert.equal(response.status, 202, `POST ${path}: ${await response.clone().text()}`);
   return response.json();
 }
 
+/** Starts quell with two shards in a folder of its own, calls `act(origin)` and stops it. */
+async function withTwoShards(act) {
+  const folder = mkdtempSync(join(tmpdir(), 'quell-e2e-'));
+  const config = join(folder, 'quell.yaml');
+  writeFileSync(config, 'shards: {label: region, count: 2}\n');
+  const words = ['serve', '--listen', '127.0.0.1:0', '--data-dir', join(folder, 'data'), '--config', config];
+  const two = spawn(setting('QUELL'), words, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  for (const stream of [two.stdout, two.stderr]) stream.on('data', (text) => { said += text; });
+  try {
+    await act(await eventually('quell prints its address', () => {
+      assert.equal(two.exitCode, null, `quell ended; it said:\n${said}`);
+      return said.match(/listening on (http:\/\/127\.0\.0\.1:\d+)/)?.[1];
+    }));
+  } finally {
+    if (two.exitCode === null) {
+      const ended = once(two, 'exit');
+      two.kill();
+      await ended;
+    }
+    rmSync(folder, { recursive: true });
+  }
+}
+
 /** Opens `path` and calls `act(page)`; afterwards nothing may have gone wrong in the page. */
-async function visit(path, options, act) {
+async function visit(path, options, act, at = origin) {
   const context = await browser.newContext(options);
   const faults = [];
   try {
@@ -111,7 +137,7 @@ async function visit(path, options, act) {
     page.on('pageerror', (error) => faults.push(`script: ${error}`));
     page.on('request', (request) => {
       const url = new URL(request.url());
-      if (url.protocol !== 'data:' && url.origin !== origin) faults.push(`request to ${url.href}`);
+      if (url.protocol !== 'data:' && url.origin !== at) faults.push(`request to ${url.href}`);
     });
     page.on('dialog', (dialog) => { faults.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
     await page.exposeFunction('policyBroken', (text) => faults.push(`content policy: ${text}`));
@@ -120,7 +146,7 @@ async function visit(path, options, act) {
         window.policyBroken(`${event.violatedDirective} ${event.blockedURI}`);
       });
     });
-    const response = await page.goto(origin + path);
+    const response = await page.goto(at + path);
     assert.equal(response.status(), 200, path);
     assert.match(response.headers()['content-security-policy'] ?? '', /default-src/);
     await act(page);
@@ -305,3 +331,40 @@ for (const colorScheme of ['light', 'dark']) {
     });
   }
 }
+
+test('two shards are one list, and every incident says its region', async () => {
+  await withTwoShards(async (at) => {
+    // us-1 is of the first shard, eu-1 of the second one.
+    for (const region of ['us-1', 'eu-1']) {
+      const labels = { alertname: `Down in ${region}`, instance: 'db-1', region };
+      const headers = { 'content-type': 'application/json' };
+      const taken = await fetch(`${at}/api/v2/alerts`, { method: 'POST', headers, body: JSON.stringify([{ labels }]) });
+      assert.equal(taken.status, 200, await taken.text());
+    }
+    const ids = await eventually('both are decided', async () => {
+      const all = (await json('/api/v1/incidents', at)).items.map((incident) => incident.id);
+      return all.length === 2 && all;
+    });
+    assert.deepEqual(ids.toSorted(), ['INC-1', 'INC-1.1']);
+    await visit('/?limit=1', { javaScriptEnabled: false }, async (page) => {
+      assert.equal(await page.locator(`a[href$="/incidents/${ids[0]}"]`).count(), 1);
+      await page.getByRole('link', { name: 'Older incidents' }).click();
+      await page.locator(`a[href$="/incidents/${ids[1]}"]`).waitFor();
+      assert.equal(await page.locator(`a[href$="/incidents/${ids[0]}"]`).count(), 0, 'what was seen is not shown again');
+    }, at);
+    await visit('/', {}, async (page) => {
+      const regions = await page.locator('td[data-label="region"]').allInnerTexts();
+      assert.deepEqual(regions.map((text) => text.trim()).toSorted(), ['eu-1', 'us-1']);
+      await page.locator('#live.on').waitFor();
+      await post('/api/v1/incidents/INC-1.1/ack', { by: 'Ana Live' }, at);
+      await eventually('the page hears of the second shard', async () => {
+        const text = await page.locator('body').innerText();
+        return text.includes('Ana Live') || text.includes('1 change');
+      });
+    }, at);
+    await visit('/incidents/INC-1', {}, async (page) => {
+      await submit(page, 'ack', [[['by'], 'Ana Browser']]);
+      assert.ok((await page.locator('body').innerText()).includes('Ana Browser'), 'the page says who has it');
+    }, at);
+  });
+}, { timeout: 3 * patience });
