@@ -63,9 +63,9 @@ pub(crate) async fn changes(State(app): State<Arc<App>>, uri: Uri) -> Result<Jso
         ..ChangeQuery::default()
     };
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
-    let from = shards::cursor(&app.api, &params, EARLIER)?;
+    let from = shards::cursor(&app.api.sharding, &params, EARLIER)?;
     let ask = |shard, before, limit| app.api.store.change_events(shard, ChangeQuery { before, limit, ..query.clone() });
-    let Listed { rows, next } = shards::page(&app.api, from, limit, ask).await?;
+    let Listed { rows, next } = shards::page(&app.api.sharding, from, limit, ask).await?;
     let shown: Vec<Value> = rows.iter().map(|(shard, change)| shape(*shard, change)).collect();
     Ok(list(&shown, next))
 }

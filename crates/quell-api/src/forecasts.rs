@@ -48,7 +48,7 @@ pub(crate) async fn forecasts(State(app): State<Arc<App>>, uri: Uri) -> Result<J
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
     let rows = latest(&app, subject, horizon, limit).await?;
     let made_at = rows.iter().map(|(_, row)| row.at).max().map(|at| at.to_string());
-    let items = rows.iter().map(|(shard, row)| shards::name(&app.api, *shard, shape(row)));
+    let items = rows.iter().map(|(shard, row)| shards::name(&app.api.sharding, *shard, shape(row)));
     Ok(Json(json!({"made_at": made_at, "items": items.collect::<Vec<_>>()})))
 }
 
@@ -60,7 +60,7 @@ async fn latest(
     limit: u32,
 ) -> Result<Vec<(Shard, KeptForecast)>, StoreError> {
     let ask = |shard, limit| app.api.store.forecasts(shard, subject, horizon, Which::Latest, limit);
-    shards::merged(&app.api, limit, ask, |a, b| b.rank.total_cmp(&a.rank)).await
+    shards::merged(&app.api.sharding, limit, ask, |a, b| b.rank.total_cmp(&a.rank)).await
 }
 
 /// Why it is not the model that speaks; `None` where it does.
@@ -130,7 +130,7 @@ pub(crate) async fn scorecard(State(app): State<Arc<App>>, uri: Uri) -> Result<J
 async fn card(app: &App, subject: Subject, horizon: u32) -> Result<Option<KeptScorecard>, Problem> {
     let each = MARKED / app.api.sharding.count();
     let ask = |shard, _| app.api.store.forecasts(shard, subject, horizon, Which::Marked, each);
-    let rows = shards::merged(&app.api, MARKED, ask, |a, b| b.at.cmp(&a.at)).await?;
+    let rows = shards::merged(&app.api.sharding, MARKED, ask, |a, b| b.at.cmp(&a.at)).await?;
     let rows: Vec<KeptForecast> = rows.into_iter().map(|(_, row)| row).collect();
     let made = tokio::task::spawn_blocking(move || forecast::kept(&rows)).await;
     made.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it could not be put together"))
@@ -216,38 +216,28 @@ pub(crate) async fn import(State(app): State<Arc<App>>, request: Request) -> Res
     })?;
     let new = match dry_run {
         true => None,
-        false => Some(add(&app, &read.incidents).await?),
+        false => Some(add(&app, read.incidents.clone()).await?),
     };
     Ok(Json(history::told(&read, refused, &mistakes, new)))
 }
 
-/// Adds history to the shard of each incident's CI, where the topology in force says it by the CI's label; else to every
-/// shard, because any of them may be told of its like. Returns how many were new.
-async fn add(app: &App, incidents: &[HistoricIncident]) -> Result<u64, StoreError> {
-    if app.api.is_one() {
-        return app.api.store.add_history(app.api.first(), incidents).await;
-    }
+/// Adds history to the shard of each incident's CI, where the topology in force says that by the CI's labels; else to the
+/// first one. Returns how many were new.
+async fn add(app: &App, incidents: Vec<HistoricIncident>) -> Result<u64, StoreError> {
     let (graph, sharding) = (app.api.live.graph(), &app.api.sharding);
     let shard_of = |incident: &HistoricIncident| {
         let ci = graph.ci(graph.find(incident.ci.as_ref()?)?);
         sharding.named(Labels::new(ci.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()))).as_ref())
     };
-    let (mut own, mut common) = (BTreeMap::<u32, Vec<HistoricIncident>>::new(), Vec::new());
+    let mut own: BTreeMap<u32, Vec<HistoricIncident>> = BTreeMap::new();
     for incident in incidents {
-        match shard_of(incident) {
-            Some(number) => own.entry(number).or_default().push(incident.clone()),
-            None => common.push(incident.clone()),
-        }
+        own.entry(shard_of(&incident).unwrap_or_default()).or_default().push(incident);
     }
     let mut new = 0;
     for (number, incidents) in own {
         new += app.api.store.add_history(app.api.of(number), &incidents).await?;
     }
-    let mut most = 0;
-    for shard in sharding.shards() {
-        most = app.api.store.add_history(shard, &common).await?.max(most);
-    }
-    Ok(new + most)
+    Ok(new)
 }
 
 #[derive(Template)]

@@ -68,7 +68,7 @@ pub(crate) async fn make(app: &App, most: usize) -> Result<Hygiene, Problem> {
     let newest = async |bound| {
         let query = |before, limit| AlertQuery { bound: Some(bound), before, limit, ..AlertQuery::default() };
         let ask = |shard, before, limit| app.api.store.alerts(shard, query(before, limit));
-        shards::page::<Alert>(&app.api, None, ALERTS, ask).await
+        shards::page::<Alert>(&app.api.sharding, None, ALERTS, ask).await
     };
     let (unbound, bound) = (newest(false).await?, newest(true).await?);
     let looked_at = (unbound.rows.len() + bound.rows.len()) as u64;

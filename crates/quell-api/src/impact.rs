@@ -107,11 +107,11 @@ async fn after_changes(app: &App, ci: &CiId) -> Result<Value, Problem> {
     let ask = |shard, before, limit| {
         store.change_events(shard, ChangeQuery { ci: Some(ci.clone()), before, limit, ..ChangeQuery::default() })
     };
-    let changes: Vec<Change> = shards::page(&app.api, None, CHANGES, ask).await?.items();
+    let changes: Vec<Change> = shards::page(&app.api.sharding, None, CHANGES, ask).await?.items();
     let ask = |shard, limit| {
         store.recognised(shard, RecognisedQuery { cause: Some(ci.clone()), limit, ..RecognisedQuery::default() })
     };
-    let incidents = shards::merged(&app.api, INCIDENTS, ask, |a, b| b.opened_at.cmp(&a.opened_at)).await?;
+    let incidents = shards::merged(&app.api.sharding, INCIDENTS, ask, |a, b| b.opened_at.cmp(&a.opened_at)).await?;
     let incidents: Vec<Recognition> = incidents.into_iter().map(|(_, row)| row).collect();
     let oldest = changes.iter().map(|change| change.starts_at).min();
     let mut followed = 0_u64;

@@ -32,7 +32,7 @@ pub(crate) async fn learned(State(app): State<Arc<App>>, uri: Uri) -> Result<Jso
     // Each shard learns for itself.
     let mut shards = Vec::new();
     for shard in app.api.sharding.shards() {
-        shards.push(shards::name(&app.api, shard, of(&app, shard, most).await?));
+        shards.push(shards::name(&app.api.sharding, shard, of(&app, shard, most).await?));
     }
     Ok(Json(json!({"shards": shards})))
 }

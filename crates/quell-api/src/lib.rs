@@ -27,6 +27,7 @@ mod problem_pages;
 mod problems;
 mod reads;
 mod receipts;
+mod region;
 mod routes;
 mod seen;
 mod server;

@@ -19,6 +19,7 @@ use crate::commands::incident_id;
 use crate::hygiene::{self, Hygiene};
 use crate::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
 use crate::problems::{self, Like};
+use crate::region;
 use crate::shards;
 
 const CSS: &str = include_str!("../assets/app.css");
@@ -88,11 +89,18 @@ struct ListPage {
     host: String,
     /// What recurs of each incident.
     again: BTreeMap<IncidentId, String>,
+    /// The label that says where an incident is, where there are several shards.
+    label: Option<String>,
+    regions: BTreeMap<IncidentId, String>,
 }
 
 impl ListPage {
     fn recurs(&self, incident: &Incident) -> Option<&String> {
         self.again.get(&incident.id)
+    }
+
+    fn region(&self, incident: &Incident) -> &str {
+        self.regions.get(&incident.id).map_or("", String::as_str)
     }
 }
 
@@ -108,6 +116,8 @@ struct IncidentPage {
     like: Option<Like>,
     /// What recurs of it, in a few words.
     again: Option<String>,
+    /// The label that says where it is, and what that says.
+    region: Option<(String, String)>,
 }
 
 #[derive(Template)]
@@ -130,7 +140,7 @@ pub(crate) async fn incidents(State(app): State<Arc<App>>, uri: Uri, headers: ax
         let params = Params::read(&uri, &["state", "limit", "cursor"])?;
         let words = [("open", "open"), ("resolved", "resolved"), ("all", "all")];
         let state = params.choice("state", &words, "open")?;
-        let from = shards::cursor(&app.api, &params, "the next of an earlier page")?;
+        let from = shards::cursor(&app.api.sharding, &params, "the next of an earlier page")?;
         let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
         let wanted = match state {
             "open" => Some(IncidentState::Open),
@@ -139,12 +149,13 @@ pub(crate) async fn incidents(State(app): State<Arc<App>>, uri: Uri, headers: ax
         };
         let first = from.is_none();
         let ask = |shard, before, limit| app.api.store.incidents(shard, IncidentQuery { state: wanted, before, limit });
-        let listed = shards::page(&app.api, from, limit, ask).await?;
+        let listed = shards::page(&app.api.sharding, from, limit, ask).await?;
         let (next, incidents) = (listed.next.clone(), listed.items());
         let tabs = words.map(|(word, _)| Tab { word, current: word == state }).into();
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost").to_owned();
         let (frame, again) = (Frame::new(&app, "Incidents"), again(&app, &incidents).await?);
-        Ok(ListPage { frame, tabs, state, incidents, first, next, host, again })
+        let (label, regions) = (app.api.sharding.label().map(str::to_owned), region::regions(&app, &incidents).await?);
+        Ok(ListPage { frame, tabs, state, incidents, first, next, host, again, label, regions })
     };
     show(&app, page.await)
 }
@@ -159,7 +170,8 @@ pub(crate) async fn incident(State(app): State<Arc<App>>, Path(id): Path<String>
         let like = problems::like(&app, detail.incident.id).await?;
         let again = again(&app, std::slice::from_ref(&detail.incident)).await?.into_values().next();
         let IncidentDetail { incident, alerts, timeline, merged, split } = detail;
-        Ok(IncidentPage { frame, incident, alerts, timeline, merged, split, like, again })
+        let region = app.api.sharding.label().map(|label| (label.to_owned(), region::said(label, &alerts)));
+        Ok(IncidentPage { frame, incident, alerts, timeline, merged, split, like, again, region })
     };
     show(&app, page.await)
 }

@@ -58,7 +58,7 @@ pub(crate) async fn problems(State(app): State<Arc<App>>, uri: Uri) -> Result<Js
         return by_cost(&app, states, params.limit(DEFAULT_LIMIT, MAX_LIMIT)?).await;
     }
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
-    let from = shards::cursor(&app.api, &params, EARLIER)?;
+    let from = shards::cursor(&app.api.sharding, &params, EARLIER)?;
     let listed = listed(&app, &states, from, limit).await?;
     let (next, items) = (listed.next.clone(), listed.items());
     let expected = forecasts::expected(&app, &items).await?;
@@ -75,7 +75,7 @@ pub(crate) async fn listed(
 ) -> Result<Listed<Row>, Problem> {
     let ask =
         |shard, before, limit| app.api.store.problems(shard, ProblemQuery { states: states.to_vec(), before, limit });
-    Ok(shards::page(&app.api, from, limit, ask).await?)
+    Ok(shards::page(&app.api.sharding, from, limit, ask).await?)
 }
 
 /// All of them, those expected to cost most within a week first.
@@ -129,9 +129,9 @@ pub(crate) fn toll(app: &App, detail: &ProblemDetail, incidents: &[Recognition])
 pub(crate) async fn signatures(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
     let params = Params::read(&uri, &["limit", "cursor"])?;
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
-    let from = shards::cursor(&app.api, &params, EARLIER)?;
+    let from = shards::cursor(&app.api.sharding, &params, EARLIER)?;
     let ask = |shard, before, limit| app.api.store.signatures(shard, before, limit);
-    let Listed { rows, next } = shards::page(&app.api, from, limit, ask).await?;
+    let Listed { rows, next } = shards::page(&app.api.sharding, from, limit, ask).await?;
     Ok(list(&rows.iter().map(|(_, row)| signature_json(row)).collect::<Vec<_>>(), next))
 }
 

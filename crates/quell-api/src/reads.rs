@@ -43,10 +43,10 @@ pub(crate) async fn incidents(State(app): State<Arc<App>>, uri: Uri) -> Result<J
     let params = Params::read(&uri, &["state", "limit", "cursor"])?;
     let state = params.choice("state", &STATES, Some(IncidentState::Open))?;
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
-    let from = shards::cursor(&app.api, &params, EARLIER)?;
+    let from = shards::cursor(&app.api.sharding, &params, EARLIER)?;
     let store = &app.api.store;
     let ask = |shard, before, limit| store.incidents(shard, IncidentQuery { state, before, limit });
-    let Listed { rows, next } = shards::page(&app.api, from, limit, ask).await?;
+    let Listed { rows, next } = shards::page(&app.api.sharding, from, limit, ask).await?;
     let details = stream::iter(rows).map(|(shard, incident)| async move {
         let detail = store.incident(shard, incident.id, ALERTS_IN_LIST).await?;
         // Deleted since it was listed: its head is all that is left.
@@ -88,10 +88,10 @@ pub(crate) async fn alerts(State(app): State<Arc<App>>, uri: Uri) -> Result<Json
         ..AlertQuery::default()
     };
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
-    let from = shards::cursor(&app.api, &params, EARLIER)?;
+    let from = shards::cursor(&app.api.sharding, &params, EARLIER)?;
     let ask = |shard, before, limit| alerts_of(&app, shard, AlertQuery { before, limit, ..query.clone() });
-    let Listed { rows, next } = shards::page(&app.api, from, limit, ask).await?;
-    let shown = rows.iter().map(|(shard, alert)| shards::name(&app.api, *shard, json!(alert_json(alert))));
+    let Listed { rows, next } = shards::page(&app.api.sharding, from, limit, ask).await?;
+    let shown = rows.iter().map(|(shard, alert)| shards::name(&app.api.sharding, *shard, json!(alert_json(alert))));
     Ok(list(&shown.collect::<Vec<_>>(), next))
 }
 
@@ -109,7 +109,7 @@ fn alerts_of(app: &App, shard: Shard, query: AlertQuery) -> Answer<'_, Page<Aler
 pub(crate) async fn feedback(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
     let limit = Params::read(&uri, &["limit"])?.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
     let ask = |shard, limit| app.api.store.feedback(shard, limit);
-    let said = shards::merged(&app.api, limit, ask, |a, b| b.at.cmp(&a.at)).await?;
+    let said = shards::merged(&app.api.sharding, limit, ask, |a, b| b.at.cmp(&a.at)).await?;
     Ok(list(&said.iter().map(|(_, said)| shape::feedback(said)).collect::<Vec<_>>(), None::<IncidentId>))
 }
 
@@ -117,7 +117,7 @@ pub(crate) async fn feedback(State(app): State<Arc<App>>, uri: Uri) -> Result<Js
 pub(crate) async fn parked(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, Problem> {
     let limit = Params::read(&uri, &["limit"])?.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
     let ask = |shard, limit| app.api.store.parked(shard, limit);
-    let parked = shards::merged(&app.api, limit, ask, |a, b| b.received_at.cmp(&a.received_at)).await?;
+    let parked = shards::merged(&app.api.sharding, limit, ask, |a, b| b.received_at.cmp(&a.received_at)).await?;
     let items = parked.into_iter().map(|(shard, part)| {
         json!({
             "receipt": ReceiptId { shard: shard.number, position: part.position }.to_string(),

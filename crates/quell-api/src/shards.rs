@@ -179,9 +179,13 @@ impl<K: Key> Cursor<K> {
 }
 
 /// Reads `cursor=`.
-pub(crate) fn cursor<K: Key>(api: &Api, params: &Params<'_>, allowed: &str) -> Result<Option<Cursor<K>>, Problem> {
+pub(crate) fn cursor<K: Key>(
+    sharding: &Sharding,
+    params: &Params<'_>,
+    allowed: &str,
+) -> Result<Option<Cursor<K>>, Problem> {
     let Some(text) = params.get("cursor") else { return Ok(None) };
-    let cursor = Cursor::read(text, api.sharding.count());
+    let cursor = Cursor::read(text, sharding.count());
     cursor.map(Some).ok_or_else(|| Problem::bad("query parameter cursor", text, allowed))
 }
 
@@ -221,15 +225,14 @@ impl<R: Row> Part<R> {
 
 /// A part of a list over all shards. `ask` gives a part of one shard's list.
 pub(crate) async fn page<'a, R: Row>(
-    api: &Api,
+    sharding: &Sharding,
     cursor: Option<Cursor<R::Key>>,
     limit: u32,
     ask: impl Fn(Shard, Option<R::Key>, u32) -> Answer<'a, Page<R, R::Key>>,
 ) -> Result<Listed<R>, StoreError> {
-    let (sharding, cursor) = (&api.sharding, cursor.as_ref());
-    let from = |shard: Shard| cursor.and_then(|Cursor(keys)| keys.get(shard.number as usize).copied());
-    if api.is_one() {
-        let shard = api.first();
+    let from = |shard: Shard| cursor.as_ref().and_then(|Cursor(keys)| keys.get(shard.number as usize).copied());
+    if sharding.count() == 1 {
+        let shard = Shard::FIRST;
         let Page { items, next } = ask(shard, from(shard), limit).await?;
         let rows = items.into_iter().map(|row| (shard, row)).collect();
         return Ok(Listed { rows, next: next.map(|next| Cursor(vec![next]).write()) });
@@ -279,16 +282,16 @@ async fn fill<'a, R: Row>(
 
 /// Rows of all shards in a list without a cursor, which `order` puts into its order. With one shard, as they are.
 pub(crate) async fn merged<'a, R: Send>(
-    api: &Api,
+    sharding: &Sharding,
     limit: u32,
     ask: impl Fn(Shard, u32) -> Answer<'a, Vec<R>>,
     order: impl Fn(&R, &R) -> Ordering,
 ) -> Result<Vec<(Shard, R)>, StoreError> {
-    let asked: Vec<Answer<'a, Vec<R>>> = api.sharding.shards().map(|shard| ask(shard, limit)).collect();
+    let asked: Vec<Answer<'a, Vec<R>>> = sharding.shards().map(|shard| ask(shard, limit)).collect();
     let answers: Vec<Vec<R>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
     let named = |(shard, rows): (Shard, Vec<R>)| rows.into_iter().map(move |row| (shard, row));
-    let mut rows: Vec<(Shard, R)> = api.sharding.shards().zip(answers).flat_map(named).collect();
-    if !api.is_one() {
+    let mut rows: Vec<(Shard, R)> = sharding.shards().zip(answers).flat_map(named).collect();
+    if sharding.count() > 1 {
         // Stable: what is alike stays in the order of its shard, and shards in theirs.
         rows.sort_by(|(_, a), (_, b)| order(a, b));
         rows.truncate(limit as usize);
@@ -297,8 +300,8 @@ pub(crate) async fn merged<'a, R: Send>(
 }
 
 /// What is shown of something whose id does not say its shard: with its shard, where there are several.
-pub(crate) fn name(api: &Api, shard: Shard, mut shown: Value) -> Value {
-    if let (false, Some(fields)) = (api.is_one(), shown.as_object_mut()) {
+pub(crate) fn name(sharding: &Sharding, shard: Shard, mut shown: Value) -> Value {
+    if let (2.., Some(fields)) = (sharding.count(), shown.as_object_mut()) {
         fields.insert("shard".into(), shard.number.into());
     }
     shown
@@ -323,5 +326,121 @@ pub(crate) fn command_name(shard: u32, position: Position) -> String {
     match shard {
         0 => format!("C-{position}"),
         shard => format!("C-{shard}.{position}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row of a list; `told` is false of one that another shard shows.
+    #[derive(Clone, PartialEq, Debug)]
+    struct Told {
+        id: IncidentId,
+        at: Timestamp,
+        told: bool,
+    }
+
+    impl Row for Told {
+        type Key = IncidentId;
+
+        fn key(&self) -> IncidentId {
+            self.id
+        }
+
+        fn at(&self) -> Timestamp {
+            self.at
+        }
+
+        fn is_shown(&self, _: Shard, _: &Sharding) -> bool {
+            self.told
+        }
+    }
+
+    /// `SplitMix64`, below a bound.
+    struct Chance(u64);
+
+    impl Chance {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (z ^ (z >> 31)) % bound
+        }
+    }
+
+    fn sharding(count: u32) -> Sharding {
+        if count == 1 { Sharding::ONE } else { Sharding::by("region", count).expect("a count that is allowed") }
+    }
+
+    /// Rows of each shard, the oldest first; many at the same instant.
+    fn rows(chance: &mut Chance, shards: u32) -> Vec<Vec<Told>> {
+        let of = |chance: &mut Chance, shard| {
+            let (count, mut seconds) = (chance.below(40), 0);
+            let next = |number| {
+                seconds += chance.below(3);
+                let at = Timestamp::from_seconds(i64::try_from(seconds).expect("small"));
+                Told { id: IncidentId { shard, number }, at, told: shards == 1 || chance.below(8) > 0 }
+            };
+            (1..=count).map(next).collect()
+        };
+        (0..shards).map(|shard| of(chance, shard)).collect()
+    }
+
+    /// What a store answers.
+    fn part(rows: &[Told], before: Option<IncidentId>, limit: u32) -> Page<Told, IncidentId> {
+        let mut items: Vec<Told> =
+            rows.iter().rev().filter(|row| before.is_none_or(|before| row.id < before)).cloned().collect();
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = items.last().map(|row| row.id).filter(|_| more);
+        Page { items, next }
+    }
+
+    #[tokio::test]
+    async fn paging_visits_every_row_once_and_in_order() {
+        for seed in 0..500 {
+            let mut chance = Chance(seed);
+            let shards = 1 + u32::try_from(chance.below(6)).expect("small");
+            let (sharding, mut rows) = (sharding(shards), rows(&mut chance, shards));
+            let mut expected: Vec<Told> = rows.iter().flatten().filter(|row| row.told).cloned().collect();
+            expected.sort_by_key(|row| (Reverse(row.at), row.id.shard, Reverse(row.id.number)));
+            let (mut visited, mut cursor) = (Vec::new(), None);
+            loop {
+                let limit = 1 + u32::try_from(chance.below(30)).expect("small");
+                let ask = |shard: Shard, before, limit| -> Answer<'static, Page<Told, IncidentId>> {
+                    let page = part(&rows[shard.number as usize], before, limit);
+                    Box::pin(async move { Ok(page) })
+                };
+                let Listed { rows: some, next } = page(&sharding, cursor, limit, ask).await.expect("answers");
+                assert!(some.len() <= limit as usize && some.iter().all(|(shard, row)| shard.number == row.id.shard));
+                visited.extend(some.into_iter().map(|(_, row)| row));
+                let Some(next) = next else { break };
+                cursor = Some(Cursor::read(&next, shards).expect("a cursor that was given is one"));
+                // What comes meanwhile is newer, and is of no later part.
+                let (shard, at) = (chance.below(shards.into()), Timestamp::from_seconds(1_000));
+                let own = &mut rows[usize::try_from(shard).expect("small")];
+                let id = IncidentId { shard: u32::try_from(shard).expect("small"), number: own.len() as u64 + 1 };
+                own.push(Told { id, at, told: true });
+            }
+            assert_eq!(visited, expected, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_names_every_shard() {
+        let check = |text: &str, shards, expected: bool| {
+            let read = Cursor::<IncidentId>::read(text, shards);
+            assert_eq!(read.map(|cursor| cursor.write()).as_deref(), expected.then_some(text), "{text} of {shards}");
+        };
+        check("INC-7", 1, true);
+        check("INC-7,INC-1.0,INC-2.12", 3, true);
+        for (text, shards) in [("", 1), ("7", 1), ("INC-2.7", 1), ("INC-7,INC-1.0", 1), ("INC-7", 2), ("INC-7,", 2)] {
+            check(text, shards, false);
+        }
+        check("INC-1.7,INC-0", 2, false);
+        assert_eq!(Cursor::<AlertId>::read("4,0", 2), Some(Cursor(vec![AlertId(4), AlertId(0)])));
+        assert_eq!(Cursor::<ChangeId>::read("4.1", 2), None);
     }
 }

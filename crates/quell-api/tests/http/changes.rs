@@ -55,7 +55,7 @@ fn told() -> ToldChange {
     decode(EVENT.as_bytes()).items.remove(0)
 }
 
-fn change(position: u64, bound: bool) -> Change {
+pub(crate) fn change(position: u64, bound: bool) -> Change {
     let why = || Reason::new("label", "label {label} names it").text("label", NASTY);
     Change {
         id: ChangeId { position: Position(position), ordinal: 0 },

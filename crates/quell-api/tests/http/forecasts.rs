@@ -8,7 +8,7 @@ use crate::problems::{at, detail, recognition, script};
 use crate::reads::conforms;
 use crate::script::{NASTY, NOW, Script, ask, get};
 
-fn forecast(name: &str, probability: f64) -> KeptForecast {
+pub(crate) fn forecast(name: &str, probability: f64) -> KeptForecast {
     KeptForecast {
         at: NOW,
         horizon: HORIZONS[1],

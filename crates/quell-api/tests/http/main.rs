@@ -10,4 +10,5 @@ mod problem_script;
 mod problems;
 mod reads;
 mod script;
+mod sharded;
 mod stream;

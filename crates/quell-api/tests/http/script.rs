@@ -87,7 +87,11 @@ impl Script {
     }
 
     pub(crate) fn router_with(self: &Arc<Self>, limits: ApiLimits) -> Router {
-        router(Api {
+        router(self.api(limits))
+    }
+
+    pub(crate) fn api(self: &Arc<Self>, limits: ApiLimits) -> Api {
+        Api {
             intake: self.clone(),
             live: self.clone(),
             store: self.clone(),
@@ -97,7 +101,7 @@ impl Script {
             limits,
             now: Arc::new(|| NOW),
             person_hour: Some(quell_api::PersonHour { price: 80.0, currency: "EUR".to_owned() }),
-        })
+        }
     }
 
     async fn gate(&self) -> Result<(), Refusal> {

@@ -17,7 +17,7 @@ fn change(number: u64, incident: u64) -> Change {
     Change { number, incident: IncidentId { shard: 0, number: incident }, state: IncidentState::Open }
 }
 
-async fn open(router: &Router, last: Option<&str>) -> Body {
+pub(crate) async fn open(router: &Router, last: Option<&str>) -> Body {
     let mut request = Request::builder().uri("/api/v1/stream").header("host", "localhost");
     if let Some(last) = last {
         request = request.header("last-event-id", last);
@@ -29,7 +29,7 @@ async fn open(router: &Router, last: Option<&str>) -> Body {
 }
 
 /// Reads until the text read so far has `wanted`.
-async fn until(body: &mut Body, wanted: &str) -> String {
+pub(crate) async fn until(body: &mut Body, wanted: &str) -> String {
     let mut text = String::new();
     let read = async {
         while !text.contains(wanted) {
