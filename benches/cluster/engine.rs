@@ -10,7 +10,7 @@ use bytes::Bytes;
 use quell_benches::kafka::{append, consume, open, produce};
 use quell_benches::phase::Phase;
 use quell_benches::process;
-use quell_benches::servers::{Peer, Quell};
+use quell_benches::servers::{DECIDING, Peer, Quell};
 use quell_domain::{RecordKind, Source};
 use quell_formats::record;
 use quell_log::kafka::Opened;
@@ -147,7 +147,7 @@ async fn settled(node: &Quell, most: f64) -> Result<f64> {
         let mut begun = false;
         loop {
             let lag = node.metric("quell_log_lag_records").await?;
-            begun |= lag > 0.0 || node.metric("quell_deciding").await? == 1.0;
+            begun |= lag > 0.0 || node.metric(DECIDING).await? == 1.0;
             if begun && lag <= most {
                 return Ok(lag);
             }

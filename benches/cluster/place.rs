@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use quell_benches::process;
-use quell_benches::servers::{Peer, Quell};
+use quell_benches::servers::{DECIDING, Peer, Quell};
 use quell_sim::torture::services::{Brokers, Database};
 use serde::Serialize;
 
@@ -130,7 +130,7 @@ impl Cluster {
     pub(crate) async fn decides(&mut self) -> Result<usize> {
         loop {
             for (number, node) in self.nodes.iter_mut().enumerate() {
-                if node.metric("quell_deciding").await? == 1.0 {
+                if node.metric(DECIDING).await? == 1.0 {
                     return Ok(number);
                 }
             }

@@ -226,8 +226,8 @@ mod tests {
         Phase { alerts, wall, ..Phase::default() }
     }
 
-    fn check(results: Results, expected: &[(&str, bool)]) {
-        let found = bars(&results);
+    fn check(results: &Results, expected: &[(&str, bool)]) {
+        let found = bars(results);
         let found: Vec<(&str, bool)> = found.iter().map(|bar| (bar.found.as_str(), bar.held)).collect();
         assert_eq!(found, expected);
     }
@@ -245,16 +245,16 @@ mod tests {
             sides: vec![Sides { what: "repeats".into(), rounds: decided.map(side).into() }],
             ..Results::default()
         };
-        check(sides([60, 10, 90]), &[("60 % of decoding only", true)]);
-        check(sides([59, 59, 90]), &[("59 % of decoding only", false)]);
+        check(&sides([60, 10, 90]), &[("60 % of decoding only", true)]);
+        check(&sides([59, 59, 90]), &[("59 % of decoding only", false)]);
     }
 
     #[test]
     fn one_node_is_held_against_the_rate_of_repeats() {
         let run = |nodes, rate| Run { nodes, phases: vec![phase(1, 1.0), phase(rate, 1.0)], ..Run::default() };
         let runs = |runs: Vec<Run>| Results { runs, ..Results::default() };
-        check(runs(vec![run(0, 5), run(1, 100_000), run(2, 5)]), &[("100000 alerts/s", true)]);
-        check(runs(vec![run(1, 99_999)]), &[("99999 alerts/s", false)]);
+        check(&runs(vec![run(0, 5), run(1, 100_000), run(2, 5)]), &[("100000 alerts/s", true)]);
+        check(&runs(vec![run(1, 99_999)]), &[("99999 alerts/s", false)]);
     }
 
     #[test]
@@ -264,9 +264,9 @@ mod tests {
                 Kept { asked: 100.0, sent, visible_ms: vec![[1.0, 2.0, 3.0], [1.0, p99, 9e9]], ..Kept::default() };
             Results { kept: vec![kept], ..Results::default() }
         };
-        check(kept(100.0, 1_000.0), &[("p99 1000 ms at 100 alerts/s", true)]);
-        check(kept(100.0, 1_001.0), &[("p99 1001 ms at 100 alerts/s", false)]);
-        check(kept(90.0, 10.0), &[("p99 10 ms at 90 alerts/s", false)]);
+        check(&kept(100.0, 1_000.0), &[("p99 1000 ms at 100 alerts/s", true)]);
+        check(&kept(100.0, 1_001.0), &[("p99 1001 ms at 100 alerts/s", false)]);
+        check(&kept(90.0, 10.0), &[("p99 10 ms at 90 alerts/s", false)]);
     }
 
     #[test]
@@ -277,10 +277,10 @@ mod tests {
                 (0..30).map(|at| if at < 10 { 10.0 } else { 100.0 + grows * f64::from(at - 10) }).collect();
             Results { soak: Some(Kept { resident_mib, ..Kept::default() }), ..Results::default() }
         };
-        check(soak(0.0), &[("100 to 100 MiB, +0.0 MiB an hour", true)]);
-        check(soak(0.5), &[("102 to 108 MiB, +900.0 MiB an hour", false)]);
+        check(&soak(0.0), &[("100 to 100 MiB, +0.0 MiB an hour", true)]);
+        check(&soak(0.5), &[("102 to 108 MiB, +900.0 MiB an hour", false)]);
         check(
-            Results { soak: Some(Kept::default()), ..Results::default() },
+            &Results { soak: Some(Kept::default()), ..Results::default() },
             &[("0 to 0 MiB, +0.0 MiB an hour", false)],
         );
     }

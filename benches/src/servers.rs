@@ -17,6 +17,8 @@ use crate::process;
 
 /// Longer than any start or catching up may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The metric that says whether a node decides in the only shard.
+pub const DECIDING: &str = "quell_deciding{shard=\"0\"}";
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -142,7 +144,7 @@ impl Quell {
         Ok(Quell { server, address, pid })
     }
 
-    /// A metric without labels, now.
+    /// A metric, now; its labels stand in the name.
     ///
     /// # Errors
     /// When it does not answer, or has no such metric.
