@@ -96,9 +96,9 @@ pub(crate) async fn open(
         let opened = KafkaLog::open(&spool(config, shard), options, clock, outage).await?;
         let kafka::Opened { appender, main, commands, reader, last } = opened;
         let prepared = Arc::new(AtomicBool::new(false));
-        let wanted = Arc::clone(&prepared);
+        let (wanted, sharding) = (Arc::clone(&prepared), config.shards.clone());
         main.prepare(Box::new(move |kind, body| {
-            wanted.load(Ordering::Acquire).then(|| record::decode(kind, body).ok())?
+            wanted.load(Ordering::Acquire).then(|| record::decode_part(kind, body, &sharding, shard.number).ok())?
         }));
         return Ok(Log {
             spooled: Some(appender.clone()),

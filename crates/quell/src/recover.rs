@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use quell_domain::{Activation, ArtefactKind, Input, Position, Shard, Timestamp};
+use quell_domain::{Activation, ArtefactKind, Input, Position, Shard, Sharding, Timestamp};
 use quell_engine::{Artefact, Engine, Settings};
+use quell_formats::record::decode_part;
 use quell_log::{Read, ReadError, Record, Stamp, Stream};
 use quell_store::{Restored, Store};
 use tokio::sync::mpsc;
@@ -67,7 +68,7 @@ pub(crate) async fn catch_up(
         );
     }
     let refolded = refold(desk, reader, applied).await?;
-    let mut backlog = Backlog::new(reader, Stream::Commands, desk.commands.next(), last_command);
+    let mut backlog = Backlog::new(desk, reader, Stream::Commands, desk.commands.next(), last_command);
     while let Some(records) = backlog.next().await? {
         for record in records {
             desk.journeys.begin(&record);
@@ -79,7 +80,7 @@ pub(crate) async fn catch_up(
         }
         desk.commit(false).await?;
     }
-    let mut backlog = Backlog::new(reader, Stream::Main, applied.next(), last_main);
+    let mut backlog = Backlog::new(desk, reader, Stream::Main, applied.next(), last_main);
     let (mut decided, mut committed) = (0_u64, Instant::now());
     while let Some(records) = backlog.next().await? {
         for record in records {
@@ -105,7 +106,7 @@ pub(crate) async fn catch_up(
 
 /// Folds repeats again that no row contains; how many records there were.
 pub(crate) async fn refold(desk: &mut Desk, reader: &Arc<dyn Read<Input>>, applied: Position) -> anyhow::Result<u64> {
-    let mut backlog = Backlog::new(reader, Stream::Main, desk.folded.next(), applied);
+    let mut backlog = Backlog::new(desk, reader, Stream::Main, desk.folded.next(), applied);
     let mut refolded = 0_u64;
     while let Some(records) = backlog.next().await? {
         for record in records {
@@ -127,16 +128,18 @@ struct Backlog {
 }
 
 impl Backlog {
-    fn new(reader: &Arc<dyn Read<Input>>, stream: Stream, from: Position, through: Position) -> Backlog {
+    fn new(desk: &Desk, reader: &Arc<dyn Read<Input>>, stream: Stream, from: Position, through: Position) -> Backlog {
         let (give, pieces) = mpsc::channel(AHEAD);
-        let reader = Arc::clone(reader);
+        let (reader, sharding, number) = (Arc::clone(reader), Arc::clone(&desk.sharding), desk.shard.number);
         let reading = tokio::spawn(async move {
             let mut from = from;
             while from <= through {
                 let read = next(&*reader, stream, from, through).await;
                 let last = read.as_ref().ok().and_then(|records| records.last()).map(|record| record.stamp.position);
-                let piece = read
-                    .map(|records| tokio::task::spawn_blocking(move || records.into_iter().map(with_input).collect()));
+                let sharding = Arc::clone(&sharding);
+                let decode = move |record| with_input(record, &sharding, number);
+                let piece =
+                    read.map(|records| tokio::task::spawn_blocking(move || records.into_iter().map(decode).collect()));
                 // Whoever took the others may have gone away, and an error is the last that comes.
                 if give.send(piece).await.is_err() {
                     return;
@@ -162,12 +165,12 @@ impl Drop for Backlog {
     }
 }
 
-/// Decoded where it can be; what cannot is told of where it is decided.
-fn with_input(record: Record<Input>) -> Record<Input> {
+/// Decoded to the shard's part where it can be; what cannot is told of where it is decided.
+fn with_input(record: Record<Input>, sharding: &Sharding, number: u32) -> Record<Input> {
     if record.damage.is_some() || record.carry.is_some() {
         return record;
     }
-    match quell_formats::record::decode(record.kind, &record.body) {
+    match decode_part(record.kind, &record.body, sharding, number) {
         Ok(input) => Record { carry: Some(input), body: Bytes::new(), ..record },
         Err(_) => record,
     }
