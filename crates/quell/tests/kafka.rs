@@ -233,7 +233,7 @@ async fn decided(quell: &Process) -> anyhow::Result<Vec<Value>> {
 async fn the_same_log_makes_the_same_incidents_on_kafka_and_in_a_file() -> anyhow::Result<()> {
     let (_turn, brokers) = broker().await;
     let folder = fresh_folder("kafka-same")?;
-    let mut quell = start(&folder, Some(brokers.address("same"))).await?;
+    let quell = start(&folder, Some(brokers.address("same"))).await?;
     let estate = sample_estate();
     let bytes = quell_formats::topology::encode(&estate);
     let put = quell.client.put(format!("{}/api/v1/topology", quell.url)).header("content-type", "application/json");
@@ -243,9 +243,6 @@ async fn the_same_log_makes_the_same_incidents_on_kafka_and_in_a_file() -> anyho
         quell.post(post.path(), post.body.clone()).await?.error_for_status()?;
     }
     until("decided", async || is_done(&quell).await).await?;
-    let on_kafka = decided(&quell).await?;
-    quell.terminate().await?;
-    quell.ended(Duration::from_secs(15)).await?;
 
     // The same records at the same instants, in a file.
     let records = read_all(brokers.address("same"), &folder.join("reader")).await?;
@@ -265,15 +262,17 @@ async fn the_same_log_makes_the_same_incidents_on_kafka_and_in_a_file() -> anyho
     let store = SqliteStore::open(&data.join("store.db")).await?;
     store.put_artefact(ArtefactKind::Topology, quell_formats::topology::digest(&bytes), &bytes).await?;
     drop(store);
-    let quell = start(&folder.join("file"), None).await?;
-    until("decided", async || quell.is_done().await).await?;
-    let in_a_file = decided(&quell).await?;
+    let other = start(&folder.join("file"), None).await?;
+    until("decided", async || other.is_done().await).await?;
+    // Both look again at what they have put together, each when its own clock says so.
+    let same = until("judged", async || Ok(decided(&quell).await? == decided(&other).await?)).await;
+    let (on_kafka, in_a_file) = (decided(&quell).await?, decided(&other).await?);
     ensure!(on_kafka.len() > 3, "only {} incidents", on_kafka.len());
     for (one, other) in on_kafka.iter().zip(&in_a_file) {
         ensure!(one == other, "on Kafka {one:#}\nin a file {other:#}");
     }
     ensure!(on_kafka.len() == in_a_file.len(), "{} on Kafka, {} in a file", on_kafka.len(), in_a_file.len());
-    Ok(())
+    same
 }
 
 /// Every record of the main stream, but for an outage at its end.
