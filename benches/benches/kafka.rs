@@ -3,9 +3,7 @@
 //! Says for each how many records and alerts a second went through, and how many alerts for each second of this
 //! process's CPU; the broker's CPU is not counted. Absent on purpose: decoding and deciding.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -14,6 +12,7 @@ use quell_benches::phase::Phase;
 use quell_domain::{Position, Timestamp};
 use quell_log::kafka::Opened;
 use quell_log::{Append, Follow, Read, Stream};
+use quell_sim::torture::services::Brokers;
 
 /// Records of each measurement.
 const RECORDS: u64 = 40_000;
@@ -85,25 +84,16 @@ async fn quell(brokers: &str, folder: &Path, name: &str, bodies: &[Bytes]) -> an
     Ok(())
 }
 
-/// One broker; it ends when its input does.
-fn broker(folder: &Path) -> anyhow::Result<(Child, String)> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/kafka");
-    let mut child = Command::new(script);
-    child.arg("run").arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = child.spawn().context("scripts/kafka")?;
-    let mut ready = String::new();
-    BufReader::new(child.stdout.take().context("piped")?).read_line(&mut ready)?;
-    let brokers = ready.split_whitespace().nth(1).with_context(|| format!("scripts/kafka said {ready:?}"))?;
-    Ok((child, brokers.to_owned()))
-}
-
 fn main() -> anyhow::Result<()> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kafka-bench-{}", std::process::id()));
-    let (mut script, brokers) = broker(&folder.join("broker"))?;
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
     let runtime = tokio::runtime::Runtime::new()?;
-    let measured = runtime.block_on(measure(&brokers, &folder));
-    drop(script.stdin.take());
-    script.wait()?;
+    let measured = runtime.block_on(async {
+        let brokers = Brokers::start(&scripts, &folder.join("broker"), 1).await?;
+        let measured = measure(&brokers.bootstrap, &folder).await;
+        brokers.stop().await?;
+        measured
+    });
     std::fs::remove_dir_all(&folder)?;
     measured
 }

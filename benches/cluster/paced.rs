@@ -3,7 +3,7 @@
 //! Deliberately absent: sending as fast as it goes; see `drive`.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,6 +12,7 @@ use quell_benches::servers::Peer;
 use quell_domain::Fingerprint;
 use quell_sim::http::Connection;
 use serde::Serialize;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -114,7 +115,8 @@ async fn senders(
 ) -> Result<(Vec<Duration>, Duration)> {
     let begun = Instant::now();
     let each = Duration::from_secs_f64(mix.batch() as f64 * connections as f64 / rate);
-    let (bodies, waiting) = async_channel(connections);
+    let (bodies, waiting) = mpsc::channel(connections.max(1));
+    let waiting = Arc::new(Mutex::new(waiting));
     let mut all = JoinSet::new();
     for number in 0..connections {
         let (address, waiting) = (addresses[number % addresses.len()], Arc::clone(&waiting));
@@ -147,17 +149,9 @@ async fn senders(
     Ok((took, begun.elapsed()))
 }
 
-type Bodies = (tokio::sync::mpsc::Sender<String>, Arc<tokio::sync::Mutex<tokio::sync::mpsc::Receiver<String>>>);
-
-fn async_channel(room: usize) -> Bodies {
-    let (give, take) = tokio::sync::mpsc::channel(room.max(1));
-    (give, Arc::new(tokio::sync::Mutex::new(take)))
-}
-
 /// Sends a new alert every tenth of a second, and looks for its incident on each of those nodes.
 async fn probe(mut mix: Mix, to: SocketAddr, looked: Vec<SocketAddr>, until: Instant) -> Result<Vec<Vec<Duration>>> {
     mix.skip_to_probes();
-    let seen = Arc::new(Mutex::new(Vec::new()));
     let mut connection = Connection::new(to, PATIENCE);
     let mut tick = interval(PROBE);
     let mut looking = JoinSet::new();
@@ -170,18 +164,14 @@ async fn probe(mut mix: Mix, to: SocketAddr, looked: Vec<SocketAddr>, until: Ins
         let answer = connection.post("/api/v2/alerts", body.as_bytes()).await?;
         let answered = Instant::now();
         ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
-        let (looked, seen) = (looked.clone(), Arc::clone(&seen));
-        looking.spawn(async move {
-            let each = looked.into_iter().map(|address| visible(address, fingerprint, answered));
-            let took = futures::future::try_join_all(each).await?;
-            seen.lock().unwrap_or_else(PoisonError::into_inner).push(took);
-            Ok::<_, anyhow::Error>(())
-        });
+        let each = looked.iter().map(|address| visible(*address, fingerprint, answered));
+        looking.spawn(futures::future::try_join_all(each));
     }
+    let mut seen = Vec::new();
     while let Some(look) = looking.join_next().await {
-        look.context("a look panicked")??;
+        seen.push(look.context("a look panicked")??);
     }
-    Ok(std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner)))
+    Ok(seen)
 }
 
 /// How long after its answer a request's alert is in an incident that can be read.

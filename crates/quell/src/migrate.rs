@@ -77,13 +77,12 @@ pub(crate) async fn run(from: &Path, to: &Path) -> anyhow::Result<String> {
     for (shard, _) in &known {
         longest = longest.max(away(from, &config, *shard).await?);
     }
-    let away = longest;
     target.close().await;
 
     for (table, rows) in rows.iter().filter(|(_, rows)| *rows > 0) {
         writeln!(said, "store {table}: {rows} rows")?;
     }
-    writeln!(said, "nothing was received for {away:?}, which is noted on the log")?;
+    writeln!(said, "nothing was received for {longest:?}, which is noted on the log")?;
     writeln!(
         said,
         "start nodes with {}; {} is as it was, and must not be started again",

@@ -152,7 +152,6 @@ impl Common {
         let learner = Learner::new(&door, Arc::clone(clock), rules.settings.correlation.max_hops, learned);
         let forecaster = Forecaster::new(&door, Arc::clone(clock), counted.rounds.clone());
         Ok(Turns {
-            gauges: Arc::clone(&door.gauges),
             door,
             clock: Arc::clone(clock),
             told: Arc::clone(&counted.told),

@@ -19,7 +19,6 @@ use tokio::sync::watch;
 use crate::aside::{Aside, Rescue};
 use crate::desk::{self, Desk};
 use crate::follow::Follower;
-use crate::gauges::Gauges;
 use crate::intake::Door;
 use crate::journey::{Journeys, Told};
 use crate::live::Role;
@@ -63,7 +62,6 @@ impl TurnCounts {
 pub(crate) struct Turns {
     pub(crate) door: Arc<Door>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) gauges: Arc<Gauges>,
     pub(crate) told: Arc<Told>,
     pub(crate) aside: Arc<Aside>,
     pub(crate) counts: TurnCounts,
@@ -171,8 +169,8 @@ impl Turns {
         // Its state went with it; what was made ready for it, too.
         self.tails.decode_ahead(false);
         self.door.shelf.clear();
-        self.gauges.in_hand(0, 0);
-        self.gauges.unflushed(0);
+        self.door.gauges.in_hand(0, 0);
+        self.door.gauges.unflushed(0);
         published.turn_to(Role::StandingBy);
         ended
     }
@@ -218,7 +216,7 @@ impl Turns {
             store: Arc::clone(store),
             shelf: Arc::clone(shelf),
             published: Arc::clone(published),
-            gauges: Arc::clone(&self.gauges),
+            gauges: Arc::clone(&self.door.gauges),
             sinks: self.workers.sinks(),
             problem_sinks: self.workers.problem_sinks(),
             rescue: Some(Rescue {
