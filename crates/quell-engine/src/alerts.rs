@@ -43,6 +43,8 @@ pub(crate) struct Entry {
     pub(crate) opened_ordinal: u32,
     pub(crate) closed_position: Option<Position>,
     pub(crate) folded_through: Position,
+    /// A row of it was made.
+    pub(crate) written: bool,
     /// Repeats were folded that no row contains yet.
     pub(crate) dirty: bool,
     /// Among them one that said something new.
@@ -140,6 +142,7 @@ impl Entry {
             opened_ordinal,
             closed_position,
             folded_through,
+            written: true,
             dirty: false,
             said: false,
             deadline: None,

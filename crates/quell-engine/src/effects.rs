@@ -102,13 +102,26 @@ impl Effects {
 /// A change of one alert's row.
 #[derive(Clone, PartialEq, Debug)]
 pub enum AlertChange {
-    /// The whole row: a new episode, or one of which more changed than a fold says. Reasons are given once: a version
-    /// with neither binding nor the reason for having none keeps those remembered, and one without membership too.
+    /// The whole row of a new episode, of which nothing is remembered yet.
+    Open(Box<Alert>),
+    /// The whole row of an episode of which more changed than a fold says. Reasons are given once: a version with neither
+    /// binding nor the reason for having none keeps those remembered, and one without membership too.
     Put(Box<Alert>),
     /// The engine lets go of a stale one: its row may be deleted.
     Forget(AlertId),
     /// The engine lets go of an ended one that belongs to no incident: its row is history.
     LetGo(AlertId),
+}
+
+impl AlertChange {
+    /// The whole row, where it is one.
+    #[must_use]
+    pub fn row(&self) -> Option<&Alert> {
+        match self {
+            AlertChange::Open(row) | AlertChange::Put(row) => Some(row),
+            AlertChange::Forget(_) | AlertChange::LetGo(_) => None,
+        }
+    }
 }
 
 /// A change's row.

@@ -355,8 +355,9 @@ impl Engine {
             entry.folded_through = entry.folded_through.max(through);
             entry.dirty = false;
             entry.said = false;
-            let row = given.row(entry, self.shard.number);
-            self.turn.effects.alerts.push(AlertChange::Put(Box::new(row)));
+            let row = Box::new(given.row(entry, self.shard.number));
+            let opened = !std::mem::replace(&mut entry.written, true);
+            self.turn.effects.alerts.push(if opened { AlertChange::Open(row) } else { AlertChange::Put(row) });
         }
         let mut touched = std::mem::take(&mut self.turn.incidents);
         touched.sort_unstable();

@@ -60,7 +60,7 @@ impl Ledger {
         } = effects;
         for change in alerts {
             match change {
-                AlertChange::Put(row) => self.put(*row),
+                AlertChange::Open(row) | AlertChange::Put(row) => self.put(*row),
                 AlertChange::Forget(id) => {
                     self.alerts.remove(&id);
                 }

@@ -16,6 +16,7 @@ use quell_log::dead::{CUT, DeadLetter, DeadLetters};
 use quell_log::{Clock, Read, Record, Stamp, Stream};
 use quell_store::StoreError;
 
+use crate::batch::Memory;
 use crate::desk::Desk;
 use crate::recover;
 
@@ -138,13 +139,13 @@ impl Desk {
         let (code, reason, of) = match (damage, carry) {
             (Some(damage), _) => ("damaged", damage.why.to_owned(), (None, damage.headers, damage.body)),
             (None, Some(input)) => return Some(input),
-            (None, None) => match decode_part(kind, &body, &self.sharding, self.shard.number) {
+            (None, None) => match decode_part(kind, &body, &self.sharding, self.memory.shard.number) {
                 Ok(input) => return Some(input),
                 Err(error) => ("undecodable", crate::serve::chain(&error), (Some(kind), Vec::new(), body)),
             },
         };
         match &self.rescue {
-            Some(rescue) => rescue.aside.record(self.shard, stamp, (code, reason), of).await,
+            Some(rescue) => rescue.aside.record(self.memory.shard, stamp, (code, reason), of).await,
             None => tracing::error!(position = %stamp.position, code, reason, "a record is skipped"),
         }
         None
@@ -186,7 +187,7 @@ impl Desk {
             return Err(error).context("what was decided cannot be remembered");
         }
         let reason = format!("its commit failed {TRIES} times: {}", crate::serve::chain(&error));
-        rescue.aside.record(self.shard, stamp, ("uncommittable", reason), of).await;
+        rescue.aside.record(self.memory.shard, stamp, ("uncommittable", reason), of).await;
         self.start_over(rescue).await?;
         self.decide(stamp.stream, moment, &Input::Tick).await;
         self.try_commit(false).await.context("what was decided cannot be remembered")
@@ -204,15 +205,14 @@ impl Desk {
 
     /// Drops what is not committed and begins with what is.
     async fn start_over(&mut self, rescue: &Rescue) -> anyhow::Result<()> {
-        let shard: Shard = self.shard;
-        let (engine, restored) = recover::restore(&*self.store, shard, Arc::clone(&rescue.settings)).await?;
+        let Memory { shard, store, .. } = &*self.memory;
+        let (engine, restored) = recover::restore(&**store, *shard, Arc::clone(&rescue.settings)).await?;
         self.engine = engine;
-        self.epoch = restored.epoch;
+        Arc::make_mut(&mut self.memory).epoch = restored.epoch;
         self.commands = restored.positions.commands;
         self.folded = restored.positions.folded;
         self.pending = quell_engine::Effects::default();
         self.activated.clear();
-        self.folds.clear();
         self.forced = true;
         recover::refold(self, &rescue.reader, restored.positions.applied).await.map(drop)
     }

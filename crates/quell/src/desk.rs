@@ -4,43 +4,26 @@
 //! published; a crash between any two steps is harmless. Absent on purpose: where inputs come from (`shell`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
-use opentelemetry::trace::TraceContextExt as _;
-use quell_domain::{Activation, Input, Moment, Position, Shard, Sharding};
-use quell_engine::{Artefact, Disposed, Effects, Engine, Fold};
-use quell_store::{Commit, Flush, Store, StoreError, Version};
+use quell_domain::{Activation, Input, Moment, Position, Sharding};
+use quell_engine::{Artefact, Effects, Engine};
+use quell_store::{Change, Positions, StoreError, Version};
+use tokio::task::JoinSet;
 
 use crate::artefacts::Shelf;
 use crate::aside::{Rescue, TRIES, is_its_own_fault};
+use crate::batch::{Batch, Memory, RETRY, passes};
 use crate::clock::SystemClock;
-use crate::gauges::Gauges;
 use crate::journey::Journeys;
-use crate::live::Published;
-
-/// The wait before a refused commit is tried again, doubled each time up to the second.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-
-/// True when the same may succeed later.
-pub(crate) fn passes(error: &StoreError) -> bool {
-    matches!(error, StoreError::DiskFull { .. } | StoreError::Unavailable { .. })
-}
 
 /// The engine with what is not committed yet.
 pub(crate) struct Desk {
-    pub(crate) shard: Shard,
+    pub(crate) memory: Arc<Memory>,
     /// Says which part of a record is this shard's.
     pub(crate) sharding: Arc<Sharding>,
-    pub(crate) epoch: u64,
     pub(crate) engine: Engine,
-    pub(crate) store: Arc<dyn Store>,
     pub(crate) shelf: Arc<Shelf>,
-    pub(crate) published: Arc<Published>,
-    pub(crate) gauges: Arc<Gauges>,
-    pub(crate) sinks: Vec<String>,
-    /// Those of them that are told of problems, too.
-    pub(crate) problem_sinks: Vec<String>,
     /// Without it a record that cannot be decided is only said, and one that cannot be committed ends the process.
     pub(crate) rescue: Option<Rescue>,
     /// The last command that was applied.
@@ -50,13 +33,47 @@ pub(crate) struct Desk {
     pub(crate) activated: Vec<Version>,
     /// Something must be committed even when no row changed: an artefact came into force.
     pub(crate) forced: bool,
-    pub(crate) folds: Vec<Fold>,
     /// The last record of the main stream contained in a flush.
     pub(crate) folded: Position,
     pub(crate) journeys: Journeys,
+    /// The commit that the store makes now: one at most, and none once the desk is gone.
+    under_way: JoinSet<Outcome>,
+    /// What became of it, until it is told.
+    made: Option<Outcome>,
 }
 
+/// Why what became of a commit is known.
+const WHOLE: &str = "a commit neither panics nor is stopped while its desk stands";
+
+/// A batch, and what its commit changed.
+type Outcome = (Batch, Result<Vec<Change>, StoreError>);
+
 impl Desk {
+    /// A desk that goes on from what is remembered.
+    pub(crate) fn new(
+        memory: Memory,
+        sharding: Arc<Sharding>,
+        engine: Engine,
+        shelf: Arc<Shelf>,
+        positions: Positions,
+    ) -> Desk {
+        Desk {
+            memory: Arc::new(memory),
+            sharding,
+            engine,
+            shelf,
+            rescue: None,
+            commands: positions.commands,
+            pending: Effects::default(),
+            activated: Vec::new(),
+            forced: true,
+            folded: positions.folded,
+            journeys: Journeys::default(),
+            under_way: JoinSet::new(),
+            made: None,
+        }
+    }
+
     /// Applies one record of the main stream.
     pub(crate) async fn apply(&mut self, moment: Moment, input: &Input) {
         if let Input::Activate(activation) = input {
@@ -83,9 +100,9 @@ impl Desk {
     async fn artefact(&self, activation: Activation) -> anyhow::Result<Artefact> {
         let mut wait = RETRY.0;
         loop {
-            match self.shelf.take(&*self.store, activation).await {
+            match self.shelf.take(&*self.memory.store, activation).await {
                 Err(error) if error.downcast_ref().is_some_and(passes) => {
-                    self.published.store_away(true);
+                    self.memory.published.store_away(true);
                     tracing::warn!(error = format!("{error:#}"), "the store did not give an artefact; trying again");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY.1);
@@ -108,105 +125,127 @@ impl Desk {
         self.pending.alerts.len() + self.pending.timeline.len() + self.pending.parked.len() + self.pending.changes.len()
     }
 
-    /// Commits what is pending, if anything is, then tells of it. Waits as long as the store is away; what cannot be
+    /// Commits what is pending, if anything is, and tells of it. Waits as long as the store is away; what cannot be
     /// committed for its own sake is put aside.
     ///
     /// # Errors
     /// When the shard was lost or the disk has failed: the process must not go on.
     pub(crate) async fn commit(&mut self, flush: bool) -> anyhow::Result<()> {
-        for attempt in 1.. {
-            match self.try_commit(flush).await {
-                Ok(()) => break,
-                Err(error) if self.rescue.is_some() && is_its_own_fault(&error) => {
-                    tracing::warn!(error = %crate::serve::chain(&error), attempt, "the store refused a commit");
-                    match self.rescue.clone() {
-                        Some(rescue) if attempt >= TRIES => return self.isolate(&rescue, flush).await,
-                        _ => tokio::time::sleep(RETRY.0).await,
-                    }
-                }
-                Err(error) => return Err(error).context("what was decided cannot be remembered"),
-            }
+        self.settle().await?;
+        self.send(flush);
+        self.settle().await
+    }
+
+    /// The same, but does not wait for the store to be done with it, only with what it was given before. Less than
+    /// `enough` waits with what comes next.
+    ///
+    /// # Errors
+    /// As [`Desk::commit`].
+    pub(crate) async fn commit_beside(&mut self, flush: bool, enough: usize) -> anyhow::Result<()> {
+        self.tell_made().await?;
+        if !self.under_way.is_empty() && !flush && self.weight() < enough {
+            return Ok(());
         }
+        self.settle().await?;
+        self.send(flush);
         Ok(())
     }
 
-    /// The same, once.
-    pub(crate) async fn try_commit(&mut self, flush: bool) -> Result<(), StoreError> {
-        if flush {
-            self.folds.extend(self.engine.take_folds());
+    /// Tells of what the store was given, if it is done with it.
+    ///
+    /// # Errors
+    /// As [`Desk::commit`].
+    pub(crate) async fn tell_made(&mut self) -> anyhow::Result<()> {
+        match self.under_way.try_join_next() {
+            None if self.made.is_none() => Ok(()),
+            None => self.settle().await,
+            Some(done) => {
+                self.made = Some(done.expect(WHOLE));
+                self.settle().await
+            }
         }
-        let flush = flush && (self.folded < self.engine.position() || !self.folds.is_empty());
-        if self.pending.is_empty() && !self.forced && !flush {
-            self.tell(Vec::new());
+    }
+
+    /// Returns when the store is done with what it was given; never where it was given nothing. May be dropped.
+    pub(crate) async fn made(&mut self) {
+        if self.made.is_some() {
+            return;
+        }
+        match self.under_way.join_next().await {
+            Some(done) => self.made = Some(done.expect(WHOLE)),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for the store and tells of what it made.
+    async fn settle(&mut self) -> anyhow::Result<()> {
+        if self.made.is_none() && self.under_way.is_empty() {
             return Ok(());
         }
-        let span = self.journeys.commit();
-        let mut wait = RETRY.0;
-        let changes = loop {
-            let commit = Commit {
-                shard: self.shard,
-                epoch: self.epoch,
-                applied: self.engine.position(),
-                commands: self.commands,
-                checkpoint: self.engine.checkpoint(),
-                effects: &self.pending,
-                activations: &self.activated,
-                problem_sinks: &self.problem_sinks,
-                flush: flush.then_some(Flush { folds: &self.folds }),
-            };
-            let started = std::time::Instant::now();
-            match self.store.commit(commit, &self.sinks).await {
-                Ok(committed) => {
-                    self.gauges.committed(started.elapsed());
-                    break committed.changes;
-                }
-                Err(error) if passes(&error) => {
-                    self.published.store_away(true);
-                    tracing::warn!(error = %crate::serve::chain(&error), "the store did not take a commit; trying again");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(RETRY.1);
-                }
-                Err(error) => return Err(error),
+        self.made().await;
+        let Some((batch, made)) = self.made.take() else { return Ok(()) };
+        let flush = batch.flush.is_some();
+        match (made, self.rescue.clone()) {
+            (Ok(changes), _) => {
+                self.tell(batch, changes);
+                Ok(())
             }
-        };
-        span.span().end();
-        self.published.store_away(false);
-        self.activated.clear();
-        if flush {
-            self.folds.clear();
-            self.folded = self.engine.position();
+            (Err(error), Some(rescue)) if is_its_own_fault(&error) => {
+                tracing::warn!(error = %crate::serve::chain(&error), "the store refused a commit for good");
+                self.isolate(&rescue, flush).await
+            }
+            (Err(error), _) => Err(error).context("what was decided cannot be remembered"),
         }
-        self.tell(changes);
+    }
+
+    /// Gives the store what is pending, or tells of it where nothing of it is to be remembered.
+    fn send(&mut self, flush: bool) {
+        let (batch, memorable) = self.batch(flush);
+        if !memorable {
+            self.tell(batch, Vec::new());
+            return;
+        }
+        let memory = Arc::clone(&self.memory);
+        let tries = if self.rescue.is_some() { TRIES } else { 1 };
+        self.under_way.spawn(async move {
+            let made = memory.remember(&batch, tries).await;
+            (batch, made)
+        });
+    }
+
+    /// Commits what is pending, once, and tells of it.
+    pub(crate) async fn try_commit(&mut self, flush: bool) -> Result<(), StoreError> {
+        let (batch, memorable) = self.batch(flush);
+        let changes = if memorable { self.memory.remember(&batch, 1).await? } else { Vec::new() };
+        self.tell(batch, changes);
         Ok(())
+    }
+
+    /// Takes what is pending, and whether any of it has to be remembered.
+    fn batch(&mut self, flush: bool) -> (Batch, bool) {
+        let folds = if flush { self.engine.take_folds() } else { Vec::new() };
+        let flush = flush && (self.folded < self.engine.position() || !folds.is_empty());
+        let memorable = !self.pending.is_empty() || self.forced || flush;
+        let batch = Batch {
+            applied: self.engine.position(),
+            commands: self.commands,
+            checkpoint: self.engine.checkpoint(),
+            effects: std::mem::take(&mut self.pending),
+            activated: std::mem::take(&mut self.activated),
+            flush: flush.then_some(folds),
+            graph: std::mem::take(&mut self.forced).then(|| Arc::clone(self.engine.graph())),
+            in_hand: self.engine.in_hand(),
+            unflushed: self.engine.unflushed(),
+            travelled: self.journeys.take(),
+        };
+        (batch, memorable)
     }
 
     /// Tells of what is remembered.
-    fn tell(&mut self, changes: Vec<quell_store::Change>) {
-        let effects = std::mem::take(&mut self.pending);
-        let Disposed { received, .. } = effects.disposed;
-        if received != effects.disposed.sum() {
-            tracing::error!(disposed = ?effects.disposed, "items were received and not disposed of once each");
+    fn tell(&mut self, batch: Batch, changes: Vec<Change>) {
+        if batch.flush.is_some() {
+            self.folded = batch.applied;
         }
-        self.gauges.disposed(effects.disposed);
-        self.gauges.altered(effects.altered);
-        self.gauges.recognised(effects.problems.tally);
-        self.gauges.unbound(&effects.alerts);
-        self.gauges.transitions(&effects.notices);
-        self.journeys.end(SystemClock::now()).for_each(|took| self.gauges.decided(took));
-        let (alerts, incidents) = self.engine.in_hand();
-        self.gauges.in_hand(alerts, incidents);
-        self.gauges.unflushed(self.engine.unflushed());
-        self.published.applied(self.engine.position());
-        if std::mem::take(&mut self.forced) {
-            self.published.in_force(self.engine.graph(), self.engine.checkpoint());
-        }
-        if !effects.outcomes.is_empty() {
-            let verdicts = effects.outcomes.iter().map(|outcome| (outcome.command, outcome.verdict));
-            self.published.decided(verdicts, self.commands);
-        }
-        self.published.publish(changes);
-        if !effects.notices.is_empty() || !effects.problems.timeline.is_empty() {
-            self.published.wake.send_replace(());
-        }
+        self.memory.tell(batch, changes, SystemClock::now());
     }
 }

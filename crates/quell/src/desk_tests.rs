@@ -24,6 +24,7 @@ use quell_store::{
 use tokio::sync::watch;
 
 use crate::artefacts::Shelf;
+use crate::batch::Memory;
 use crate::desk::Desk;
 use crate::gauges::Gauges;
 use crate::live::Published;
@@ -119,7 +120,7 @@ impl quell_store::ForecastStore for Flaky {
 }
 
 fn is_poison(change: &quell_engine::AlertChange) -> bool {
-    matches!(change, quell_engine::AlertChange::Put(alert) if alert.name() == "Poison")
+    change.row().is_some_and(|alert| alert.name() == "Poison")
 }
 
 impl Store for Flaky {
@@ -205,29 +206,22 @@ async fn desk(name: &str, failure: Failure, failures: u32) -> Desk {
     let inner = SqliteStore::open(&folder.join("store.db")).await.expect("a new store opens");
     let store: Arc<dyn Store> = Arc::new(Flaky { inner, failure, left: AtomicU32::new(failures) });
     let settings = settings::compile(&settings::shipped()).expect("the shipped files hold together").settings;
-    let epoch = store.take_over(Shard::FIRST).await.expect("a new store is free").epoch;
+    let restored = store.take_over(Shard::FIRST).await.expect("a new store is free");
     // The channel's other end may go: the log of these tests stays open.
     let (_, log) = watch::channel(LogState::Open);
-    Desk {
+    let memory = Memory {
         shard: Shard::FIRST,
-        sharding: Arc::default(),
-        epoch,
-        engine: Engine::new(Shard::FIRST, Arc::new(settings)),
+        epoch: restored.epoch,
         store,
-        shelf: Arc::new(Shelf::default()),
         published: Arc::new(Published::new(log)),
         gauges: Arc::new(Gauges::new(&Registry::new()).expect("a new registry has no metrics")),
         sinks: vec!["pager".to_owned()],
         problem_sinks: Vec::new(),
-        rescue: None,
-        commands: Position::START,
-        pending: quell_engine::Effects::default(),
-        activated: Vec::new(),
-        forced: false,
-        folds: Vec::new(),
-        folded: Position::START,
-        journeys: Default::default(),
-    }
+    };
+    let engine = Engine::new(Shard::FIRST, Arc::new(settings));
+    let mut desk = Desk::new(memory, Arc::default(), engine, Arc::new(Shelf::default()), restored.positions);
+    desk.forced = false;
+    desk
 }
 
 fn moment(position: u64) -> Moment {
@@ -241,7 +235,7 @@ fn firing() -> Input {
 #[tokio::test(start_paused = true)]
 async fn inv_5_nothing_is_told_before_it_is_remembered() {
     let mut desk = desk("told", Failure::Full, 3).await;
-    let published = Arc::clone(&desk.published);
+    let published = Arc::clone(&desk.memory.published);
     let mut changes = published.changes();
     desk.apply(moment(1), &firing()).await;
     published.appended(Position(1));
@@ -259,8 +253,42 @@ async fn inv_5_nothing_is_told_before_it_is_remembered() {
     assert_eq!((published.lag(), published.health().degraded), (0, vec![]));
     // The database's own threads are waited for in real time.
     tokio::time::resume();
-    let due = desk.store.due(Shard::FIRST, "pager", Timestamp::MAX, 10).await.expect("readable");
+    let due = desk.memory.store.due(Shard::FIRST, "pager", Timestamp::MAX, 10).await.expect("readable");
     assert_eq!(due.len(), 1, "one notice for the one sink, however often the commit was tried");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_decided_while_the_store_is_at_work_waits_for_its_turn() {
+    let mut desk = desk("beside", Failure::Full, 3).await;
+    let published = Arc::clone(&desk.memory.published);
+    let mut changes = published.changes();
+    let alert = |name: &str| {
+        let body = format!(r#"[{{"labels":{{"alertname":"{name}","instance":"{name}"}}}}]"#);
+        Input::Alerts(alertmanager::decode_api(body.as_bytes()))
+    };
+    published.appended(Position(3));
+    desk.apply(moment(1), &alert("One")).await;
+    desk.commit_beside(false, 1_000).await.expect("under way");
+    desk.apply(moment(2), &alert("Two")).await;
+    desk.apply(moment(3), &alert("One")).await;
+    desk.commit_beside(false, 1_000).await.expect("too little to wait for the store");
+    assert!(changes.try_recv().is_err());
+    assert_eq!((published.lag(), desk.weight() > 0), (3, true));
+    desk.made().await;
+    assert!(changes.try_recv().is_err(), "told by the loop, not beside it");
+    desk.tell_made().await.expect("the store has room again");
+    assert_eq!(changes.try_recv().expect("told").incident.to_string(), "INC-1");
+    assert_eq!(published.lag(), 2, "only the first is remembered");
+    // The database's own threads are waited for in real time.
+    tokio::time::resume();
+    let (positions, _) = desk.memory.store.position(Shard::FIRST).await.expect("readable");
+    assert_eq!(positions.applied, Position(1));
+    desk.commit(true).await.expect("the store works");
+    assert_eq!(changes.try_recv().expect("told").incident.to_string(), "INC-2");
+    assert_eq!(published.lag(), 0);
+    let query = AlertQuery { limit: 10, ..AlertQuery::default() };
+    let alerts = desk.memory.store.alerts(Shard::FIRST, query).await.expect("readable").items;
+    assert_eq!(alerts.iter().map(|alert| (alert.name(), alert.count)).collect::<Vec<_>>(), [("Two", 1), ("One", 2)]);
 }
 
 #[tokio::test]
@@ -268,13 +296,13 @@ async fn an_artefact_is_waited_for_while_the_store_is_away() {
     let mut desk = desk("artefact", Failure::Silent, 2).await;
     let bytes = quell_formats::topology::encode(&quell_domain::Topology::default());
     let digest = quell_formats::topology::digest(&bytes);
-    desk.store.put_artefact(ArtefactKind::Topology, digest, &bytes).await.expect("kept");
+    desk.memory.store.put_artefact(ArtefactKind::Topology, digest, &bytes).await.expect("kept");
     let activation = quell_domain::Activation { kind: ArtefactKind::Topology, digest };
     desk.apply(moment(1), &Input::Activate(activation)).await;
     assert_eq!(desk.engine.checkpoint().topology, Some(digest), "as at a run whose store was never away");
-    assert!(desk.published.is_store_away(), "until the next commit");
+    assert!(desk.memory.published.is_store_away(), "until the next commit");
     desk.commit(false).await.expect("the store works");
-    assert!(!desk.published.is_store_away());
+    assert!(!desk.memory.published.is_store_away());
 }
 
 #[tokio::test]
@@ -283,7 +311,7 @@ async fn a_shard_taken_over_by_another_stops_the_writer() {
     desk.apply(moment(1), &firing()).await;
     let error = desk.commit(false).await.expect_err("the epoch is another's");
     assert!(format!("{error:#}").contains("epoch"), "{error:#}");
-    assert!(desk.published.changes().try_recv().is_err());
+    assert!(desk.memory.published.changes().try_recv().is_err());
 }
 
 #[tokio::test]
@@ -293,14 +321,14 @@ async fn repeats_alone_commit_nothing_until_they_are_flushed() {
         desk.apply(moment(position), &firing()).await;
         desk.commit(false).await.expect("the store works");
     }
-    let (positions, _) = desk.store.position(Shard::FIRST).await.expect("readable");
+    let (positions, _) = desk.memory.store.position(Shard::FIRST).await.expect("readable");
     assert_eq!((positions.applied, positions.folded), (Position(1), Position::START));
-    assert_eq!(desk.published.lag(), 0);
+    assert_eq!(desk.memory.published.lag(), 0);
     desk.commit(true).await.expect("the store works");
-    let (positions, _) = desk.store.position(Shard::FIRST).await.expect("readable");
+    let (positions, _) = desk.memory.store.position(Shard::FIRST).await.expect("readable");
     assert_eq!((positions.applied, positions.folded), (Position(100), Position(100)));
     let query = AlertQuery { limit: 10, ..AlertQuery::default() };
-    let alerts = desk.store.alerts(Shard::FIRST, query).await.expect("readable").items;
+    let alerts = desk.memory.store.alerts(Shard::FIRST, query).await.expect("readable").items;
     assert_eq!(alerts.iter().map(|alert| alert.count).collect::<Vec<_>>(), [100]);
 }
 
@@ -311,10 +339,10 @@ async fn whoever_waits_for_a_command_is_answered_after_it_is_remembered() {
     let incident = IncidentId { shard: 0, number: 1 };
     let command = Command { incident, actor: "ana".into(), kind: CommandKind::Acknowledge };
     desk.command(moment(1), &Input::Command(command));
-    assert_eq!(desk.published.verdict(Position(1), Duration::from_millis(1)).await, None);
+    assert_eq!(desk.memory.published.verdict(Position(1), Duration::from_millis(1)).await, None);
     desk.commit(false).await.expect("the store works");
-    assert_eq!(desk.published.verdict(Position(1), Duration::from_secs(1)).await, Some(Verdict::Done));
-    let detail = desk.store.incident(Shard::FIRST, incident, 10).await.expect("readable").expect("there");
+    assert_eq!(desk.memory.published.verdict(Position(1), Duration::from_secs(1)).await, Some(Verdict::Done));
+    let detail = desk.memory.store.incident(Shard::FIRST, incident, 10).await.expect("readable").expect("there");
     assert_eq!(detail.incident.acknowledged_by.as_deref(), Some("ana"));
 }
 
@@ -369,13 +397,15 @@ async fn a_record_whose_commit_never_succeeds_is_put_aside_and_the_rest_is_decid
         let moment = crate::shell::moment(&record);
         let input = desk.input(record).await.expect("it can be decoded");
         desk.apply(moment, &input).await;
+        // The last two are decided while the store refuses the second.
+        desk.commit_beside(false, 3).await.expect("what is refused is under way");
     }
     desk.commit(true).await.expect("without the poison the store works");
     let query = AlertQuery { limit: 10, ..AlertQuery::default() };
-    let alerts = desk.store.alerts(Shard::FIRST, query).await.expect("readable").items;
+    let alerts = desk.memory.store.alerts(Shard::FIRST, query).await.expect("readable").items;
     let found: Vec<_> = alerts.iter().map(|alert| (alert.name(), alert.count)).collect();
     assert_eq!(found, [("Last", 1), ("First", 2)]);
-    let (positions, _) = desk.store.position(Shard::FIRST).await.expect("readable");
+    let (positions, _) = desk.memory.store.position(Shard::FIRST).await.expect("readable");
     assert_eq!((positions.applied, positions.folded), (Position(4), Position(4)), "nothing stands still");
     let aside = letters.list(9).await.expect("readable");
     let found: Vec<_> = aside.iter().map(|one| (&*one.id, &*one.code, &one.body[..])).collect();

@@ -233,9 +233,7 @@ impl Gauges {
     /// Counts what was left unbound; the codes are the engine's own, so that there are few.
     pub(crate) fn unbound(&self, changes: &[AlertChange]) {
         for change in changes {
-            if let AlertChange::Put(alert) = change
-                && let Some(reason) = &alert.unbound
-            {
+            if let Some(reason) = change.row().and_then(|alert| alert.unbound.as_ref()) {
                 self.unbound.with_label_values(&[&reason.code]).inc();
             }
         }

@@ -144,7 +144,22 @@ impl Journeys {
         span.set_attribute(KeyValue::new("quell.incidents", Value::Array(Array::String(names))));
     }
 
-    /// What is decided is about to be remembered: one span for all, under the first and linked to the others.
+    /// Takes what was decided: it is about to be remembered.
+    pub(crate) fn take(&mut self) -> Travelled {
+        self.current = false;
+        Travelled { arrived: std::mem::take(&mut self.arrived), deciding: std::mem::take(&mut self.deciding) }
+    }
+}
+
+/// What is decided and about to be remembered.
+#[derive(Debug)]
+pub(crate) struct Travelled {
+    arrived: Vec<Timestamp>,
+    deciding: Vec<Context>,
+}
+
+impl Travelled {
+    /// Begins the one span for all, under the first and linked to the others. It ends when it is dropped.
     pub(crate) fn commit(&self) -> Context {
         let Some((first, others)) = self.deciding.split_first() else { return Context::new() };
         let tracer = global::tracer("quell");
@@ -158,11 +173,10 @@ impl Journeys {
     }
 
     /// It is remembered. How long each record took from its receipt.
-    pub(crate) fn end(&mut self, now: Timestamp) -> impl Iterator<Item = Duration> + '_ {
-        self.current = false;
-        for context in self.deciding.drain(..) {
+    pub(crate) fn end(self, now: Timestamp) -> impl Iterator<Item = Duration> {
+        for context in self.deciding {
             context.span().end();
         }
-        self.arrived.drain(..).map(move |at| now.since(at))
+        self.arrived.into_iter().map(move |at| now.since(at))
     }
 }

@@ -19,6 +19,7 @@ use quell_sim::storm::{StormOptions, decode, demo_storm};
 use quell_store::{AlertQuery, IncidentQuery, SqliteStore, Store};
 
 use crate::artefacts::Shelf;
+use crate::batch::Memory;
 use crate::desk::Desk;
 use crate::desk_tests::{Failure, Flaky};
 use crate::doors::Doors;
@@ -87,28 +88,20 @@ impl Rig {
         let (registry, shelf) = (Registry::new(), Arc::new(Shelf::default()));
         let published = Arc::new(Published::new(appender.state()));
         let (shard, sharding) = (Shard::FIRST, Arc::new(Sharding::ONE));
-        let mut desk = Desk {
-            shard,
-            sharding: Arc::clone(&sharding),
-            epoch: restored.epoch,
-            engine,
-            store: Arc::clone(&store),
-            shelf: Arc::clone(&shelf),
-            published: Arc::clone(&published),
-            gauges: Arc::new(Gauges::new(&registry).expect("a new registry has no metrics")),
-            sinks: Vec::new(),
-            problem_sinks: Vec::new(),
-            rescue: None,
-            commands: restored.positions.commands,
-            pending: quell_engine::Effects::default(),
-            activated: Vec::new(),
-            forced: true,
-            folds: Vec::new(),
-            folded: restored.positions.folded,
-            journeys: Default::default(),
+        let mut desk = {
+            let memory = Memory {
+                shard,
+                epoch: restored.epoch,
+                store: Arc::clone(&store),
+                published: Arc::clone(&published),
+                gauges: Arc::new(Gauges::new(&registry).expect("a new registry has no metrics")),
+                sinks: Vec::new(),
+                problem_sinks: Vec::new(),
+            };
+            Desk::new(memory, Arc::clone(&sharding), engine, Arc::clone(&shelf), restored.positions)
         };
         recover::catch_up(&mut desk, &reader, restored.positions.applied, last).await.expect("caught up");
-        let gauges = Arc::clone(&desk.gauges);
+        let gauges = Arc::clone(&desk.memory.gauges);
         let door = Arc::new(Door { shard, sharding, appender, reader, store, shelf, published, gauges });
         let gauges = LearnedGauges::new(&registry).expect("of other names");
         let learner = Learner::new(&door, clock.clone(), shipped().correlation.max_hops, gauges);

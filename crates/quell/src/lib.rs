@@ -5,6 +5,7 @@
 pub mod artefacts;
 mod aside;
 mod backup;
+mod batch;
 pub mod check;
 pub mod cli;
 pub mod clock;

@@ -20,6 +20,7 @@ use quell_log::{Clock, OutageBody, Stream};
 use quell_store::{ChangeQuery, SqliteStore, Store};
 
 use crate::artefacts::Shelf;
+use crate::batch::Memory;
 use crate::desk::Desk;
 use crate::doors::Doors;
 use crate::gauges::Gauges;
@@ -82,28 +83,20 @@ impl Rig {
         let published = Arc::new(Published::new(appender.state()));
         let (shard, shelf) = (Shard::FIRST, Arc::new(Shelf::default()));
         let sharding = Arc::new(quell_domain::Sharding::ONE);
-        let desk = Desk {
-            shard,
-            sharding: Arc::clone(&sharding),
-            epoch: restored.epoch,
-            engine,
-            store: Arc::clone(&store),
-            shelf: Arc::clone(&shelf),
-            published: Arc::clone(&published),
-            gauges: Arc::new(Gauges::new(&Registry::new()).expect("a new registry has no metrics")),
-            sinks: Vec::new(),
-            problem_sinks: Vec::new(),
-            rescue: None,
-            commands: restored.positions.commands,
-            pending: quell_engine::Effects::default(),
-            activated: Vec::new(),
-            forced: true,
-            folds: Vec::new(),
-            folded: restored.positions.folded,
-            journeys: Default::default(),
+        let desk = {
+            let memory = Memory {
+                shard,
+                epoch: restored.epoch,
+                store: Arc::clone(&store),
+                published: Arc::clone(&published),
+                gauges: Arc::new(Gauges::new(&Registry::new()).expect("a new registry has no metrics")),
+                sinks: Vec::new(),
+                problem_sinks: Vec::new(),
+            };
+            Desk::new(memory, Arc::clone(&sharding), engine, Arc::clone(&shelf), restored.positions)
         };
         let (appender, reader) = (Arc::new(appender), Arc::new(reader));
-        let gauges = Arc::clone(&desk.gauges);
+        let gauges = Arc::clone(&desk.memory.gauges);
         let door = Arc::new(Door { shard, sharding, appender, reader, store, shelf, published, gauges });
         Rig { desk, door, main, commands, clock, folder }
     }

@@ -90,16 +90,17 @@ pub(crate) async fn catch_up(
             desk.apply(moment, &input).await;
             decided += 1;
             if desk.weight() >= BACKLOG_ROWS {
-                desk.commit(false).await?;
+                desk.commit_beside(false, BACKLOG_ROWS).await?;
                 committed = Instant::now();
             }
         }
         if desk.weight() == 0 || committed.elapsed() >= BACKLOG_GATHER {
-            desk.commit(false).await?;
+            desk.commit_beside(false, BACKLOG_ROWS).await?;
             committed = Instant::now();
         }
     }
-    desk.commit(true).await?;
+    // The loop flushes repeats as soon as it has a moment; whoever waits for the turn to be taken need not wait for that.
+    desk.commit(false).await?;
     tracing::info!(refolded, decided, "read what was received before the start");
     Ok(())
 }
@@ -130,7 +131,7 @@ struct Backlog {
 impl Backlog {
     fn new(desk: &Desk, reader: &Arc<dyn Read<Input>>, stream: Stream, from: Position, through: Position) -> Backlog {
         let (give, pieces) = mpsc::channel(AHEAD);
-        let (reader, sharding, number) = (Arc::clone(reader), Arc::clone(&desk.sharding), desk.shard.number);
+        let (reader, sharding, number) = (Arc::clone(reader), Arc::clone(&desk.sharding), desk.memory.shard.number);
         let reading = tokio::spawn(async move {
             let mut from = from;
             while from <= through {

@@ -84,6 +84,7 @@ pub(crate) async fn run(
                     }
                 }
             },
+            () = desk.made() => {}
             () = tokio::time::sleep_until(tick_at.min(flush_at)) => {
                 let now = clock.now();
                 if due.is_some_and(|at| at <= now) && Instant::now() >= tick_after {
@@ -99,7 +100,7 @@ pub(crate) async fn run(
             desk.forced = true;
             said = (desk.engine.position(), Instant::now());
         }
-        desk.commit(flush).await?;
+        desk.commit_beside(flush, ROWS).await?;
         if flush {
             flushed = Instant::now();
         }
@@ -126,8 +127,9 @@ async fn finish(desk: &mut Desk, door: &Door, tails: &mut Tails) -> anyhow::Resu
 /// Decides one record; commits when much has been gathered.
 async fn one_of_many(desk: &mut Desk, tails: &mut Tails, record: Record<Input>) -> anyhow::Result<()> {
     apply(desk, record).await;
+    desk.tell_made().await?;
     if desk.weight() >= ROWS {
-        desk.commit(false).await?;
+        desk.commit_beside(false, ROWS).await?;
         overtake(desk, tails).await;
     }
     Ok(())
@@ -172,7 +174,7 @@ pub(crate) fn decoded(desk: &Desk, record: Record<Input>) -> Option<Input> {
     if let Some(input) = record.carry {
         return Some(input);
     }
-    match format::decode_part(record.kind, &record.body, &desk.sharding, desk.shard.number) {
+    match format::decode_part(record.kind, &record.body, &desk.sharding, desk.memory.shard.number) {
         Ok(input) => Some(input),
         Err(error) => {
             let position = record.stamp.position;

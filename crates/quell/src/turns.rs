@@ -17,7 +17,8 @@ use quell_store::StoreError;
 use tokio::sync::watch;
 
 use crate::aside::{Aside, Rescue};
-use crate::desk::{self, Desk};
+use crate::batch::{self, Memory};
+use crate::desk::Desk;
 use crate::follow::Follower;
 use crate::intake::Door;
 use crate::journey::{Journeys, Told};
@@ -187,7 +188,7 @@ impl Turns {
 
     /// The engine as the store has it, with everything decided that was received until now.
     async fn take_over(&mut self, shared: bool) -> anyhow::Result<Desk> {
-        let Door { shard, sharding, reader, store, shelf, published, .. } = &*self.door;
+        let Door { shard, sharding, reader, store, shelf, published, gauges, .. } = &*self.door;
         let (engine, restored) = recover::restore(&**store, *shard, Arc::clone(&self.rules.settings)).await?;
         let positions = restored.positions;
         // Nobody else commits any more, so this is the last that is followed.
@@ -208,31 +209,23 @@ impl Turns {
                 positions.commands
             );
         }
-        let mut desk = Desk {
+        let memory = Memory {
             shard: *shard,
-            sharding: Arc::clone(sharding),
             epoch: restored.epoch,
-            engine,
             store: Arc::clone(store),
-            shelf: Arc::clone(shelf),
             published: Arc::clone(published),
-            gauges: Arc::clone(&self.door.gauges),
+            gauges: Arc::clone(gauges),
             sinks: self.workers.sinks(),
             problem_sinks: self.workers.problem_sinks(),
-            rescue: Some(Rescue {
-                aside: Arc::clone(&self.aside),
-                reader: Arc::clone(reader),
-                settings: Arc::clone(&self.rules.settings),
-            }),
-            commands: positions.commands,
-            pending: quell_engine::Effects::default(),
-            activated: Vec::new(),
-            forced: true,
-            folds: Vec::new(),
-            folded: positions.folded,
-            journeys: Journeys::new(Arc::clone(&self.told)),
         };
-        desk.gauges.in_charge(desk.epoch);
+        let mut desk = Desk::new(memory, Arc::clone(sharding), engine, Arc::clone(shelf), positions);
+        desk.journeys = Journeys::new(Arc::clone(&self.told));
+        desk.rescue = Some(Rescue {
+            aside: Arc::clone(&self.aside),
+            reader: Arc::clone(reader),
+            settings: Arc::clone(&self.rules.settings),
+        });
+        gauges.in_charge(restored.epoch);
         published.restored(positions.applied);
         let last = self.tails.last();
         recover::catch_up(&mut desk, reader, positions.applied, last).await?;
@@ -284,5 +277,5 @@ fn is_fenced(error: &anyhow::Error) -> bool {
 
 /// Whether the same may go well later.
 fn passes(error: &anyhow::Error) -> bool {
-    error.downcast_ref().is_some_and(desk::passes) || matches!(error.downcast_ref(), Some(ReadError::Unavailable(_)))
+    error.downcast_ref().is_some_and(batch::passes) || matches!(error.downcast_ref(), Some(ReadError::Unavailable(_)))
 }

@@ -140,7 +140,7 @@ impl Replay {
 
     fn keep(&mut self, effects: Effects) {
         for change in effects.alerts {
-            let AlertChange::Put(row) = change else { continue };
+            let (AlertChange::Open(row) | AlertChange::Put(row)) = change else { continue };
             let incident = row.incident.map(|id| id.number);
             let fresh = Episode { at_arrival: incident, now: incident };
             self.episodes.entry(row.id).or_insert(fresh).now = incident;

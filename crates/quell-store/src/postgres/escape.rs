@@ -9,8 +9,16 @@ const MARK: char = '\u{1a}';
 
 /// As it is written.
 pub(crate) fn escape(text: String) -> String {
-    if !text.contains(['\0', MARK]) {
-        return text;
+    match escaped(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(escaped) => escaped,
+    }
+}
+
+/// As it is written.
+pub(super) fn escaped(text: &str) -> Cow<'_, str> {
+    if !is_odd(text) {
+        return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 8);
     for character in text.chars() {
@@ -20,7 +28,13 @@ pub(crate) fn escape(text: String) -> String {
             other => escaped.push(other),
         }
     }
-    escaped
+    Cow::Owned(escaped)
+}
+
+/// True for a text that is written otherwise than it is given. Blocks, because all of one are compared at once.
+fn is_odd(text: &str) -> bool {
+    let odd = |block: &[u8]| block.iter().fold(false, |odd, &byte| odd | (byte == 0) | (byte == MARK as u8));
+    text.as_bytes().chunks(64).any(odd)
 }
 
 /// As it was given.

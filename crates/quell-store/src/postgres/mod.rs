@@ -8,6 +8,7 @@ pub(crate) mod error;
 pub(crate) mod escape;
 mod migrate;
 mod open;
+mod rows;
 mod session;
 
 use std::collections::BTreeMap;

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{Arguments as _, AssertSqlSafe, Decode, PgConnection, Postgres, Row as _, Type};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, Column as _, Decode, Executor as _, PgConnection, Postgres, Row as _,
+    SqlSafeStr as _, Statement as _, Type,
+};
 
 use super::error::{fault, late};
-use super::escape;
+use super::{escape, rows};
 use crate::contract::StoreError;
-use crate::sql::{Cell, Frame, Query, Row, Session, damaged};
+use crate::sql::{Cell, Frame, Put, Query, Row, Session, Table, damaged};
 
 /// The most rows of one statement, so that one message stays small beside the process.
 const MOST: usize = 4096;
@@ -82,6 +85,26 @@ impl Session for PgConnection {
             added.map_err(|why| damaged(operation, "a row written", why.to_string()))?;
         }
         let query = sqlx::query_with(AssertSqlSafe(text), arguments).persistent(!finds);
+        let done = in_time(operation, async { query.execute(self).await.map_err(fault(operation)) });
+        Ok(done.await?.rows_affected())
+    }
+
+    /// `INSERT … SELECT … FROM unnest(…)` of an array of the table's own rows.
+    async fn put(&mut self, operation: &'static str, put: Put<'_>, values: Vec<Cell>) -> Result<u64, StoreError> {
+        let Put { table, shard, tail } = put;
+        let Table { name, columns } = table;
+        let whole = AssertSqlSafe(format!("SELECT {name} FROM {name}")).into_sql_str();
+        let prepared = in_time(operation, async { self.prepare(whole).await.map_err(fault(operation)) }).await?;
+        let rows = rows::rows(operation, table, prepared.columns()[0].type_info(), shard, &values)?;
+        drop(values);
+        let text = format!(
+            "{} SELECT item.tenant, item.shard, item.{} FROM unnest($1) AS item {tail}",
+            table.insert(),
+            columns.join(", item.")
+        );
+        let mut arguments = PgArguments::default();
+        arguments.add(rows).map_err(|why| damaged(operation, "rows written", why.to_string()))?;
+        let query = sqlx::query_with(AssertSqlSafe(text), arguments);
         let done = in_time(operation, async { query.execute(self).await.map_err(fault(operation)) });
         Ok(done.await?.rows_affected())
     }

@@ -1,25 +1,38 @@
 //! One commit: effects, positions, flush and outbox in one transaction. Absent on purpose: the transaction itself.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use quell_domain::{Activation, Alert, ArtefactKind, Incident, IncidentId, Shard, Timestamp};
 use quell_engine::{AlertChange, Checkpoint, Effects, Fold};
 
 use super::rows::{ALERT_COLUMNS, Cells, INCIDENT_COLUMNS, VERDICTS, bind_alert, bind_fold, bind_incident, number};
-use super::statement::{Query, with_given, write_rows};
+use super::statement::{Query, Table, put_rows, with_given, write_rows};
 use super::{Session, change_events, outbox, problems};
 use crate::contract::{Change, Commit, Committed, Flush, StoreError, Version};
 use crate::{json, said};
 
 const COMMIT: &str = "commit";
 
+const TIMELINE: Table = Table { name: "timeline", columns: &["incident", "at", "actor", "reason"] };
+
 /// What stands before and after the rows of an upsert.
 pub(super) type Upsert = LazyLock<(String, String)>;
 
-static ALERTS: Upsert = LazyLock::new(|| upsert("alerts", &ALERT_COLUMNS, &["id"]));
-static INCIDENTS: Upsert = LazyLock::new(|| upsert("incidents", &INCIDENT_COLUMNS, &["number"]));
+const ALERTS: Table = Table { name: "alerts", columns: &ALERT_COLUMNS };
+const INCIDENTS: Table = Table { name: "incidents", columns: &INCIDENT_COLUMNS };
+const FOLDS: Table = Table {
+    name: "folds",
+    columns: &["alert", "count", "starts_at", "ends_at", "timed_out", "last_seen", "folded_through"],
+};
+
+/// What is done where a row is there already.
+type Again = LazyLock<String>;
+
+static ALERTS_AGAIN: Again = LazyLock::new(|| again(ALERTS, &["id"]));
+static INCIDENTS_AGAIN: Again = LazyLock::new(|| again(INCIDENTS, &["number"]));
+static FOLDS_AGAIN: Again = LazyLock::new(|| again(FOLDS, &["alert"]));
 static PARKED: Upsert = LazyLock::new(|| {
     let columns = ["position", "ordinal", "item", "source", "received_at", "reason", "raw"];
     upsert("parked", &columns, &["position", "ordinal"])
@@ -29,21 +42,26 @@ static FEEDBACK: Upsert =
     LazyLock::new(|| upsert("feedback", &["command", "incident", "at", "actor", "standing", "said"], &["command"]));
 static ACTIVATIONS: Upsert =
     LazyLock::new(|| upsert("activations", &["kind", "at", "position", "digest"], &["kind", "at", "position"]));
-static FOLDS: Upsert = LazyLock::new(|| {
-    let columns = ["alert", "count", "starts_at", "ends_at", "timed_out", "last_seen", "folded_through"];
-    upsert("folds", &columns, &["alert"])
-});
-
 /// What stands before and after the rows of an upsert. Of one key there may be one row only: neither database promises
 /// which of two would hold.
 pub(super) fn upsert(table: &str, columns: &[&str], key: &[&str]) -> (String, String) {
     let head = format!("INSERT INTO {table} (tenant, shard, {})", columns.join(", "));
+    (head, over(table, columns, key))
+}
+
+/// The same, behind the rows of a table.
+fn again(table: Table, key: &[&str]) -> String {
+    over(table.name, table.columns, key)
+}
+
+/// The new row takes the place of the one that is there.
+fn over(table: &str, columns: &[&str], key: &[&str]) -> String {
     let set: Vec<String> = columns
         .iter()
         .filter(|column| !key.contains(column))
         .map(|column| format!("{column} = {}", kept(table, column)))
         .collect();
-    (head, format!("ON CONFLICT (tenant, shard, {}) DO UPDATE SET {}", key.join(", "), set.join(", ")))
+    format!("ON CONFLICT (tenant, shard, {}) DO UPDATE SET {}", key.join(", "), set.join(", "))
 }
 
 /// The last item of each key, in the order of the keys.
@@ -177,17 +195,25 @@ async fn let_go_of_incidents<S: Session>(
 
 /// Writes the last version of each alert; what repeats had changed of it is contained in that.
 async fn write_alerts<S: Session>(session: &mut S, shard: Shard, changes: &[AlertChange]) -> Result<(), StoreError> {
-    let puts: Vec<Cow<'_, Alert>> = last_changes(changes).into_values().flatten().collect();
-    for alert in &puts {
-        if let Some(incident) = alert.incident {
-            number(COMMIT, shard, incident)?;
-        }
+    let opened: BTreeSet<u64> = changes.iter().filter_map(opened).collect();
+    let last = last_changes(changes).into_values().flatten();
+    let (new, puts): (Vec<_>, Vec<_>) = last.partition(|alert| opened.contains(&alert.id.0));
+    for incident in new.iter().chain(&puts).filter_map(|alert| alert.incident) {
+        number(COMMIT, shard, incident)?;
     }
-    let (head, tail) = &*ALERTS;
     let bind = |query, alert: &Cow<'_, Alert>| bind_alert(query, alert);
-    write_rows(session, (COMMIT, shard), (head, ALERT_COLUMNS.len(), tail), &puts, bind).await?;
+    put_rows(session, (COMMIT, shard), (ALERTS, ""), &new, bind).await?;
+    put_rows(session, (COMMIT, shard), (ALERTS, &ALERTS_AGAIN), &puts, bind).await?;
     let ids: Vec<i64> = puts.iter().map(|alert| alert.id.0.cast_signed()).collect();
     by_number(session, shard, ("DELETE FROM folds WHERE", "alert", ""), &ids).await
+}
+
+/// The episode that a change opened: there is no row of it yet, and no repeat.
+fn opened(change: &AlertChange) -> Option<u64> {
+    match change {
+        AlertChange::Open(alert) => Some(alert.id.0),
+        AlertChange::Put(_) | AlertChange::Forget(_) | AlertChange::LetGo(_) => None,
+    }
 }
 
 /// The last change of each alert, by id, with the reasons that only earlier ones gave; `None` for one to be forgotten.
@@ -195,7 +221,7 @@ fn last_changes(changes: &[AlertChange]) -> BTreeMap<u64, Option<Cow<'_, Alert>>
     let mut last: BTreeMap<u64, Option<Cow<'_, Alert>>> = BTreeMap::new();
     for change in changes {
         match change {
-            AlertChange::Put(alert) => {
+            AlertChange::Open(alert) | AlertChange::Put(alert) => {
                 let mut alert = Cow::Borrowed(&**alert);
                 if let Some(Some(earlier)) = last.remove(&alert.id.0) {
                     if alert.binding.is_none()
@@ -238,7 +264,7 @@ async fn let_go_of_alerts<S: Session>(
 ) -> Result<(), StoreError> {
     let let_go = |change: &AlertChange| match change {
         AlertChange::LetGo(id) => Some(id.0.cast_signed()),
-        AlertChange::Put(_) | AlertChange::Forget(_) => None,
+        AlertChange::Open(_) | AlertChange::Put(_) | AlertChange::Forget(_) => None,
     };
     let ids: Vec<i64> = changes.iter().filter_map(let_go).collect();
     by_number(session, shard, ("UPDATE alerts SET in_hand = 0 WHERE", "id", ""), &ids).await
@@ -266,9 +292,8 @@ async fn write_incidents<S: Session>(
     for (_, incident) in &numbered {
         number(COMMIT, shard, incident.id)?;
     }
-    let (head, tail) = &*INCIDENTS;
     let bind = |query, &(change, incident): &(u64, &Incident)| bind_incident(query, incident, change);
-    write_rows(session, (COMMIT, shard), (head, INCIDENT_COLUMNS.len(), tail), &numbered, bind).await?;
+    put_rows(session, (COMMIT, shard), (INCIDENTS, &INCIDENTS_AGAIN), &numbered, bind).await?;
     let change = |(number, &Incident { id, state, .. }): (u64, &Incident)| Change { number, incident: id, state };
     Ok(numbered.into_iter().map(change).collect())
 }
@@ -278,8 +303,7 @@ async fn write_history<S: Session>(session: &mut S, shard: Shard, effects: &Effe
     for entry in &effects.timeline {
         number(COMMIT, shard, entry.incident)?;
     }
-    let head = "INSERT INTO timeline (tenant, shard, incident, at, actor, reason)";
-    write_rows(session, (COMMIT, shard), (head, 4, ""), &effects.timeline, |query, entry| {
+    put_rows(session, (COMMIT, shard), (TIMELINE, ""), &effects.timeline, |query, entry| {
         let quell_domain::TimelineEntry { incident, at, actor, reason } = entry;
         let query = query.bind(incident.number.cast_signed()).bind(at.micros());
         query.bind(actor.clone()).bind(json::write_reason(reason))
@@ -334,8 +358,7 @@ async fn write_activations<S: Session>(
 /// Writes what repeats changed: the narrow part of every alert, and the text of those that said something new.
 async fn write_folds<S: Session>(session: &mut S, shard: Shard, folds: &[Fold]) -> Result<(), StoreError> {
     let sorted = last_of(folds, |fold| fold.alert);
-    let (head, tail) = &*FOLDS;
-    write_rows(session, (COMMIT, shard), (head, 7, tail), &sorted, |query, fold| bind_fold(query, fold)).await?;
+    put_rows(session, (COMMIT, shard), (FOLDS, &FOLDS_AGAIN), &sorted, |query, fold| bind_fold(query, fold)).await?;
     let said: Vec<_> = sorted.iter().filter_map(|fold| Some((fold.alert, fold.said.as_ref()?))).collect();
     let statement = "UPDATE alerts SET severity = given.severity, annotations = given.annotations, content = given.content \
         FROM given WHERE alerts.tenant = given.tenant AND alerts.shard = given.shard AND alerts.id = given.id";

@@ -21,7 +21,7 @@ use std::ops::DerefMut;
 use crate::contract::{Commit, Committed, StoreError};
 
 pub(crate) use commit::Claimed;
-pub(crate) use statement::{Cell, Frame, Query};
+pub(crate) use statement::{Cell, Frame, Put, Query, Table};
 
 /// A connection to a database.
 pub(crate) trait Session: Send {
@@ -51,6 +51,14 @@ pub(crate) trait Session: Send {
         &mut self,
         operation: &'static str,
         frame: Frame<'_>,
+        values: Vec<Cell>,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Puts rows into a table; values as for [`Session::write`]. Returns how many rows it changed.
+    fn put(
+        &mut self,
+        operation: &'static str,
+        put: Put<'_>,
         values: Vec<Cell>,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }

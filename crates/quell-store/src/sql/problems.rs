@@ -13,7 +13,7 @@ use quell_engine::{ProblemEffects, ProblemRow, ProblemSnapshot, RecognitionRow, 
 use super::commit::{Upsert, by_number, last_of, upsert};
 use super::read::page;
 use super::rows::{Cells, number};
-use super::statement::{Query, with_given, within, write_rows};
+use super::statement::{Query, Table, put_rows, with_given, within, write_rows};
 use super::{Backend, Row, Session, outbox};
 use crate::contract::{Answer, Page, StoreError};
 use crate::problems::{
@@ -44,14 +44,13 @@ pub(super) async fn write<S: Session>(
     write_recognitions(session, shard, recognitions).await?;
     write_problems(session, shard, problems).await?;
     write_outages(session, shard, outages).await?;
-    let head = "INSERT INTO problem_timeline (tenant, shard, problem, at, actor, reason)";
-    write_rows(session, (COMMIT, shard), (head, 4, ""), timeline, |query, entry| {
+    let table = Table { name: "problem_timeline", columns: &["problem", "at", "actor", "reason"] };
+    put_rows(session, (COMMIT, shard), (table, ""), timeline, |query, entry| {
         let ProblemEntry { problem, at, actor, reason } = entry;
         let query = query.bind(problem.number.cast_signed()).bind(at.micros());
         query.bind(actor.clone()).bind(json::write_reason(reason))
     })
     .await
-    .map(drop)
 }
 
 async fn write_outages<S: Session>(session: &mut S, shard: Shard, outages: &[Outage]) -> Result<(), StoreError> {

@@ -113,6 +113,57 @@ pub(crate) struct Frame<'a> {
     pub(crate) after: &'a str,
 }
 
+/// A table into which rows are put.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Table {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its columns after tenant and shard.
+    pub(crate) columns: &'static [&'static str],
+}
+
+impl Table {
+    /// What stands before the rows of an `INSERT`.
+    pub(crate) fn insert(self) -> String {
+        format!("INSERT INTO {} (tenant, shard, {})", self.name, self.columns.join(", "))
+    }
+}
+
+/// What becomes of rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Put<'a> {
+    /// Where they go.
+    pub(crate) table: Table,
+    /// The shard, whose tenant and number each row begins with.
+    pub(crate) shard: Shard,
+    /// What is done where a row is there already, if one may be.
+    pub(crate) tail: &'a str,
+}
+
+/// Puts a row for each item into a table; `tail` says what is done where one is there already. Of one key there may be
+/// one item only.
+pub(crate) async fn put_rows<S: Session, I: Sync>(
+    session: &mut S,
+    (operation, shard): (&'static str, Shard),
+    (table, tail): (Table, &str),
+    items: &[I],
+    bind: impl Fn(Query, &I) -> Query + Send,
+) -> Result<(), StoreError> {
+    let mut left = items;
+    while !left.is_empty() {
+        let (piece, rest) = left.split_at(S::piece(left.len()));
+        session.put(operation, Put { table, shard, tail }, values(piece, table.columns.len(), &bind)).await?;
+        left = rest;
+    }
+    Ok(())
+}
+
+/// The values of items, one after the other.
+fn values<I>(items: &[I], columns: usize, bind: impl Fn(Query, &I) -> Query) -> Vec<Cell> {
+    let empty = Query { text: String::new(), values: Vec::with_capacity(items.len() * columns) };
+    items.iter().fold(empty, bind).values
+}
+
 /// Writes items with as few statements as the database allows, each of one row for each item: `head`, the rows, `tail`.
 /// The first two columns are tenant and shard. Returns how many rows were written.
 pub(crate) async fn write_rows<S: Session, I: Sync>(
@@ -152,11 +203,7 @@ async fn in_pieces<S: Session, I: Sync>(
     let (mut left, mut changed) = (items, 0);
     while !left.is_empty() {
         let (piece, rest) = left.split_at(S::piece(left.len()));
-        let mut query = Query { text: String::new(), values: Vec::with_capacity(piece.len() * frame.columns) };
-        for item in piece {
-            query = bind(query, item);
-        }
-        changed += session.write(operation, frame, query.values).await?;
+        changed += session.write(operation, frame, values(piece, frame.columns, &bind)).await?;
         left = rest;
     }
     Ok(changed)

@@ -8,7 +8,7 @@ use sqlx::{Arguments as _, AssertSqlSafe, Decode, Row as _, Sqlite, SqliteConnec
 
 use super::error::fault;
 use crate::contract::StoreError;
-use crate::sql::{Cell, Frame, Query, Row, Session, damaged};
+use crate::sql::{Cell, Frame, Put, Query, Row, Session, damaged};
 
 /// The most rows of one statement.
 const MOST: usize = 64;
@@ -59,6 +59,13 @@ impl Session for SqliteConnection {
         text.push(' ');
         text.push_str(after);
         self.execute(operation, Query { text, values }).await
+    }
+
+    async fn put(&mut self, operation: &'static str, put: Put<'_>, values: Vec<Cell>) -> Result<u64, StoreError> {
+        let Put { table, shard, tail } = put;
+        let before = table.insert();
+        let frame = Frame { before: &before, shard, finds: false, columns: table.columns.len(), after: tail };
+        self.write(operation, frame, values).await
     }
 }
 

@@ -212,6 +212,10 @@ pub(crate) fn folded(mut alert: Alert, fold: &Fold) -> Alert {
     alert
 }
 
+pub(crate) fn open(alert: Alert) -> AlertChange {
+    AlertChange::Open(Box::new(alert))
+}
+
 pub(crate) fn put(alert: Alert) -> AlertChange {
     AlertChange::Put(Box::new(alert))
 }
