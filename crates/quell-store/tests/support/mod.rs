@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod artefacts;
+pub(crate) mod episodes;
 pub(crate) mod forecasts;
 pub(crate) mod outbox;
 pub(crate) mod postgres;
