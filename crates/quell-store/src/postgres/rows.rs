@@ -52,7 +52,7 @@ enum Kind {
 
 /// Where a column's values come from.
 #[derive(Clone, Copy)]
-enum From {
+enum Fill {
     Tenant,
     Shard,
     /// The value at that place of each row.
@@ -62,7 +62,7 @@ enum From {
 }
 
 /// A column of the row type: its type's number, and how it is filled.
-type Column = (u32, Kind, From);
+type Column = (u32, Kind, Fill);
 
 fn columns(operation: &'static str, table: Table, of: &PgTypeInfo) -> Result<Vec<Column>, StoreError> {
     let wrong = |name: &str, why: &str| damaged(operation, format!("column {name} of {}", table.name), why);
@@ -80,9 +80,9 @@ fn columns(operation: &'static str, table: Table, of: &PgTypeInfo) -> Result<Vec
             _ => return Err(wrong(name, "its type is not one of the schema")),
         };
         let from = match &**name {
-            "tenant" => From::Tenant,
-            "shard" => From::Shard,
-            name => table.columns.iter().position(|column| *column == name).map_or(From::Nowhere, From::Value),
+            "tenant" => Fill::Tenant,
+            "shard" => Fill::Shard,
+            name => table.columns.iter().position(|column| *column == name).map_or(Fill::Nowhere, Fill::Value),
         };
         let number = of.oid().ok_or_else(|| wrong(name, "its type has no number"))?;
         Ok((number.0, kind, from))
@@ -116,10 +116,10 @@ pub(super) fn rows(
         for &(number, kind, from) in &columns {
             out.number(number.cast_signed());
             match from {
-                From::Tenant => out.value(&i64::from(shard.tenant).to_be_bytes()),
-                From::Shard => out.value(&i64::from(shard.number).to_be_bytes()),
-                From::Nowhere => out.number(NONE),
-                From::Value(at) => out.cell(kind, &row[at]).map_err(|why| wrong(at, why))?,
+                Fill::Tenant => out.value(&i64::from(shard.tenant).to_be_bytes()),
+                Fill::Shard => out.value(&i64::from(shard.number).to_be_bytes()),
+                Fill::Nowhere => out.number(NONE),
+                Fill::Value(at) => out.cell(kind, &row[at]).map_err(|why| wrong(at, why))?,
             }
         }
         let ends = out.0.len();
