@@ -1,5 +1,5 @@
 //! Rows as one value: an array of a table's own row type, in the format that PostgreSQL's array_recv and record_recv
-//! take. An array for each column costs the server more than what is done with the rows.
+//! take.
 //!
 //! Absent on purpose: the statement around it. Numbers are big-endian.
 
