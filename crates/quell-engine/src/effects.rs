@@ -109,7 +109,7 @@ pub enum AlertChange {
     Put(Box<Alert>),
     /// The engine lets go of a stale one: its row may be deleted.
     Forget(AlertId),
-    /// The engine lets go of an ended one that belongs to no incident: its row is history.
+    /// The engine lets go of an ended one, of no incident or of one that goes on: its row is history.
     LetGo(AlertId),
 }
 
@@ -194,6 +194,8 @@ pub struct Disposed {
     pub overflowed: u64,
     /// Not understood: parked.
     pub rejected: u64,
+    /// Ended alerts let go of while their incident went on, because of the limit. They had been counted when they came.
+    pub crowded_out: u64,
 }
 
 impl Disposed {
@@ -203,6 +205,7 @@ impl Disposed {
             *mine += theirs;
         }
         self.received += other.received;
+        self.crowded_out += other.crowded_out;
     }
 
     /// Each way an item can be disposed of, with its name in metrics.
@@ -223,6 +226,7 @@ impl Disposed {
             suppressed,
             overflowed,
             rejected,
+            crowded_out: _,
         } = self;
         [
             (opened, "opened"),

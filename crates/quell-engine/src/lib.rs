@@ -18,6 +18,7 @@ mod history;
 mod judge;
 pub mod learn;
 pub mod ledger;
+mod let_go;
 mod lifecycle;
 mod locate;
 mod members;

@@ -321,55 +321,8 @@ impl Engine {
         self.schedule_let_go(number);
     }
 
-    fn last_end(&self, number: u64) -> Option<Timestamp> {
+    pub(crate) fn last_end(&self, number: u64) -> Option<Timestamp> {
         self.incidents[&number].members.values().filter_map(|&slot| self.alerts.get(slot).ends_at).max()
-    }
-
-    /// When a resolved incident may be let go of; `None` while it is open or has alerts that fire, and for one that is
-    /// merged: it goes with the other.
-    fn let_go_at(&self, number: u64) -> Option<Timestamp> {
-        let row = &self.incidents.get(&number)?.row;
-        let over = row.state == IncidentState::Resolved && row.firing == 0 && row.merged_into.is_none();
-        let resolved_at = row.resolved_at.filter(|_| over)?;
-        let last = if row.resolved_by.is_some() { self.last_end(number).unwrap_or(resolved_at) } else { resolved_at };
-        Some(resolved_at.max(last) + self.settings.lifecycle.reopen_window)
-    }
-
-    pub(crate) fn schedule_let_go(&mut self, number: u64) {
-        if let Some(at) = self.let_go_at(number) {
-            self.deadlines.add(at, DeadlineReason::IncidentLetGo, number);
-        }
-    }
-
-    /// The incident and its ended alerts become history.
-    pub(crate) fn let_go_due(&mut self, at: Timestamp, number: u64) {
-        match self.let_go_at(number) {
-            Some(due) if due <= at => {}
-            Some(due) => return self.deadlines.add(due, DeadlineReason::IncidentLetGo, number),
-            None => return,
-        }
-        // What repeats changed must be in the rows before the engine forgets it.
-        let dirty = |slot: &&Slot| self.alerts.get(**slot).dirty;
-        let unwritten: Vec<Slot> = self
-            .incidents
-            .get(&number)
-            .map(|live| live.members.values().filter(dirty).copied().collect())
-            .unwrap_or_default();
-        for slot in unwritten {
-            self.touch_alert(slot, Given::default());
-        }
-        self.write_rows(Position(self.position.0.saturating_sub(1)));
-        self.release_claims(number);
-        let Some(live) = self.incidents.remove(&number) else { return };
-        let mut promoted = Vec::new();
-        for &slot in live.members.values() {
-            self.leave_unbound(number, slot);
-            self.unmark(slot);
-            promoted.extend(self.alerts.remove(slot));
-        }
-        self.mark_promoted(promoted);
-        self.forget_merged(live.merged);
-        self.turn.effects.forgotten.push(live.row.id);
     }
 
     /// Gives up what an incident claims, and forgets which CIs it claimed it for.

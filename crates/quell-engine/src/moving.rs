@@ -9,7 +9,7 @@ use quell_domain::{
     Act, ActKind, AlertId, AlertState, IncidentId, Position, Reason, SPLIT_ORDINAL, Timestamp, Transition,
 };
 
-use crate::alerts::Slot;
+use crate::alerts::{Entry, Slot};
 use crate::engine::Engine;
 use crate::lifecycle::{Given, QUELL};
 
@@ -74,9 +74,12 @@ impl Engine {
         let now = self.now();
         let entries = || rest.iter().map(|&slot| self.alerts.get(slot));
         let times = entries().map(|entry| entry.starts_at.min(now)).min().zip(entries().map(|e| e.first_seen).max());
+        let here: u64 = entries().map(Entry::counts).sum();
         if let Some((started_at, last_fired_at)) = times {
             let row = &mut self.live(from).row;
-            row.started_at = started_at;
+            // Of those that are history already nobody knows here when they began.
+            let history = here < row.alerts;
+            row.started_at = if history { row.started_at } else { started_at };
             row.last_fired_at = last_fired_at;
         }
     }

@@ -124,6 +124,8 @@ pub struct Limits {
     pub walk_cis: u64,
     /// Recent changes in hand; of more the oldest are let go of, and are no evidence any more.
     pub recent_changes: u64,
+    /// Ended alerts of an open incident in hand; of more, those that ended first are let go of.
+    pub ended_alerts: u64,
 }
 
 /// Impact × urgency → priority.

@@ -333,3 +333,27 @@ fn another_topology_binds_what_fires_anew() {
     desk.tell(13, &[alert("Errors", "web1")]);
     assert_eq!(desk.incidents().len(), 1);
 }
+
+#[test]
+fn an_incident_that_goes_on_lets_go_of_what_ended_first() {
+    let mut few = settings();
+    few.limits.ended_alerts = 4;
+    let mut desk = Desk::with(SHOP, few);
+    desk.tell(0, &[alert("Down", "db").ends(10_000)]);
+    for n in 1..=9 {
+        desk.tell(60 * n, &[alert(&format!("Slow{n}"), "web1").starts(60 * n).ends(60 * n + 20)]);
+    }
+    desk.tick(600);
+    let in_hand = |desk: &Desk| -> Vec<String> {
+        desk.engine.dump().alerts.iter().map(|alert| alert.name().to_owned()).collect()
+    };
+    assert_eq!(in_hand(&desk), ["Down", "Slow5", "Slow6", "Slow7", "Slow8", "Slow9"]);
+    assert_eq!(desk.ledger.disposed.crowded_out, 4);
+    let incident = desk.ledger.incidents.values().next().expect("open");
+    assert_eq!((desk.ledger.incidents.len(), incident.alerts, incident.firing), (1, 10, 1), "all count and are shown");
+    assert_eq!(desk.ledger.members()[&incident.id].len(), 10);
+    // One of them again is a new episode, of the same incident.
+    desk.tell(610, &[alert("Slow1", "web1").starts(610)]);
+    let incident = desk.ledger.incidents.values().next().expect("open");
+    assert_eq!((desk.ledger.incidents.len(), incident.alerts, incident.firing), (1, 11, 2));
+}

@@ -17,6 +17,9 @@ pub(crate) const OPTIONAL: [&str; 2] = ["symptoms", "rules"];
 /// Recent changes in hand where nothing is said; as shipped.
 const RECENT_CHANGES: u64 = 20_000;
 
+/// The same for `ended_alerts`.
+const ENDED_ALERTS: u64 = 1_000;
+
 const DURATION: &str = "a duration, as 5m";
 
 pub(crate) fn correlation(node: &Node<'_>) -> Option<Correlation> {
@@ -95,8 +98,11 @@ pub(crate) fn limits(node: &Node<'_>) -> Option<Limits> {
     let walk_cis = fields.need("walk_cis", "a whole number").and_then(|node| node.count(1));
     // Files and artefacts of before changes were told of do not name it.
     let recent_changes = fields.get("recent_changes").map_or(Some(RECENT_CHANGES), |node| node.count(1));
+    // Nor did they name this one.
+    let ended_alerts = fields.get("ended_alerts").map_or(Some(ENDED_ALERTS), |node| node.count(1));
     fields.end();
-    Some(Limits { active_alerts: active_alerts?, walk_cis: walk_cis?, recent_changes: recent_changes? })
+    let (active_alerts, walk_cis) = (active_alerts?, walk_cis?);
+    Some(Limits { active_alerts, walk_cis, recent_changes: recent_changes?, ended_alerts: ended_alerts? })
 }
 
 pub(crate) fn correlation_json(correlation: &Correlation) -> Value {
@@ -130,8 +136,13 @@ pub(crate) fn priority_json(matrix: &PriorityMatrix) -> Value {
 }
 
 pub(crate) fn limits_json(limits: &Limits) -> Value {
-    let Limits { active_alerts, walk_cis, recent_changes } = limits;
-    json!({ "active_alerts": active_alerts, "walk_cis": walk_cis, "recent_changes": recent_changes })
+    let Limits { active_alerts, walk_cis, recent_changes, ended_alerts } = limits;
+    json!({
+        "active_alerts": active_alerts,
+        "walk_cis": walk_cis,
+        "recent_changes": recent_changes,
+        "ended_alerts": ended_alerts,
+    })
 }
 
 /// Names of severities, mildest first.

@@ -18,7 +18,7 @@ fn the_shipped_files_hold_together() {
     assert_eq!(settings.correlation.unbound_by, ["alertname", "cluster", "namespace", "service", "job"]);
     assert_eq!(settings.lifecycle.reopen_window, Duration::from_secs(600));
     assert_eq!(settings.limits.active_alerts, 250_000);
-    assert_eq!(settings.limits.recent_changes, 20_000);
+    assert_eq!((settings.limits.recent_changes, settings.limits.ended_alerts), (20_000, 1_000));
     let priority = |impact, urgency| settings.priorities.priority(impact, urgency);
     assert_eq!(Priority::new(1), Some(priority(Impact::High, Urgency::High)));
     assert_eq!(Priority::new(3), Some(priority(Impact::High, Urgency::Low)));

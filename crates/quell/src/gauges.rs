@@ -30,18 +30,21 @@ impl Share {
     fn set(&self, value: i64) {
         self.sum.add(value - self.own.swap(value, Ordering::AcqRel));
     }
+}
 
-    /// Another shard's.
-    fn beside(&self) -> Self {
+/// Another shard's, which is nothing yet.
+impl Clone for Share {
+    fn clone(&self) -> Self {
         Share::of(self.sum.clone())
     }
 }
 
 /// Every metric of the loop around one shard's engine; what is counted is counted together with the other shards.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Gauges {
     received: IntCounter,
     disposed: IntCounterVec,
+    crowded_out: IntCounter,
     unbound: IntCounterVec,
     alerts: Share,
     incidents: Share,
@@ -122,6 +125,8 @@ impl Gauges {
         for (_, name) in Disposed::default().each() {
             disposed.with_label_values(&[name]);
         }
+        let crowded_out = "Ended alerts let go of while their incident went on, because of the limit `ended_alerts`";
+        let crowded_out = IntCounter::new("quell_alerts_crowded_out_total", crowded_out)?;
         let unbound = "Times that an alert was bound to no CI, by reason; alerts are bound when they are new and again \
             when another topology or other rules come into force";
         let unbound = IntCounterVec::new(Opts::new("quell_alerts_unbound_total", unbound), &["reason"])?;
@@ -149,9 +154,10 @@ impl Gauges {
             Opts::new("quell_build_info", "The version that runs").const_label("version", env!("CARGO_PKG_VERSION"));
         let build = IntGauge::with_opts(build)?;
         build.set(1);
-        let all: [Box<dyn Collector>; 11] = [
+        let all: [Box<dyn Collector>; 12] = [
             Box::new(received.clone()),
             Box::new(disposed.clone()),
+            Box::new(crowded_out.clone()),
             Box::new(unbound.clone()),
             Box::new(alerts.clone()),
             Box::new(incidents.clone()),
@@ -171,6 +177,7 @@ impl Gauges {
         Ok(Gauges {
             received,
             disposed,
+            crowded_out,
             unbound,
             alerts: Share::of(alerts),
             incidents: Share::of(incidents),
@@ -189,26 +196,12 @@ impl Gauges {
     /// Those of another shard.
     pub(crate) fn beside(&self, shard: Shard) -> Self {
         self.epochs.with_label_values(&[&*shard.number.to_string()]);
-        Gauges {
-            received: self.received.clone(),
-            disposed: self.disposed.clone(),
-            unbound: self.unbound.clone(),
-            alerts: self.alerts.beside(),
-            incidents: self.incidents.beside(),
-            unflushed: self.unflushed.beside(),
-            commits: self.commits.clone(),
-            decisions: self.decisions.clone(),
-            appends: self.appends.clone(),
-            transitions: self.transitions.clone(),
-            epochs: self.epochs.clone(),
-            shard,
-            changes: self.changes.clone(),
-            problems: self.problems.clone(),
-        }
+        Gauges { shard, ..self.clone() }
     }
 
     pub(crate) fn disposed(&self, disposed: Disposed) {
         self.received.inc_by(disposed.received);
+        self.crowded_out.inc_by(disposed.crowded_out);
         for (count, name) in disposed.each() {
             if count > 0 {
                 self.disposed.with_label_values(&[name]).inc_by(count);
@@ -277,7 +270,7 @@ impl Gauges {
 }
 
 /// What is known of a shard's learned state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LearnedGauges {
     episodes: Share,
     age: Greatest,
@@ -285,7 +278,7 @@ pub(crate) struct LearnedGauges {
 }
 
 /// One shard's value of a gauge that shows the greatest.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Greatest {
     shown: IntGauge,
     all: Arc<Mutex<BTreeMap<Shard, i64>>>,
@@ -322,11 +315,7 @@ impl LearnedGauges {
 
     /// Those of another shard.
     pub(crate) fn beside(&self, shard: Shard) -> Self {
-        LearnedGauges {
-            episodes: self.episodes.beside(),
-            age: Greatest { shown: self.age.shown.clone(), all: Arc::clone(&self.age.all), shard },
-            trainings: self.trainings.clone(),
-        }
+        LearnedGauges { age: Greatest { shard, ..self.age.clone() }, ..self.clone() }
     }
 
     pub(crate) fn in_force(&self, episodes: u64, age: Duration) {

@@ -49,7 +49,7 @@ pub(crate) fn settings() -> Settings {
             tombstone: Duration::from_secs(600),
             review_after: Duration::from_secs(1),
         },
-        limits: Limits { active_alerts: 100_000, walk_cis: 100_000, recent_changes: 1000 },
+        limits: Limits { active_alerts: 100_000, walk_cis: 100_000, recent_changes: 1000, ended_alerts: 1000 },
         priorities: PriorityMatrix {
             rows: [
                 [priority(5), priority(4), priority(3)],

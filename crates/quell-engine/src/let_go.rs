@@ -1,0 +1,105 @@
+//! Letting go: what is over becomes history, which a store keeps and no decision reads any more.
+//!
+//! A resolved incident goes with its alerts. One that goes on for long loses those of its alerts that ended first, once
+//! there are many: else a trouble that never rests would fill the memory with what was. Absent on purpose: alerts of no
+//! incident (`threshold`).
+
+use quell_domain::{AlertId, AlertState, IncidentState, Position, Timestamp};
+
+use crate::alerts::Slot;
+use crate::deadlines::DeadlineReason;
+use crate::effects::AlertChange;
+use crate::engine::Engine;
+use crate::lifecycle::Given;
+
+impl Engine {
+    /// When a resolved incident may be let go of; `None` while it is open or has alerts that fire, and for one that is
+    /// merged: it goes with the other.
+    fn let_go_at(&self, number: u64) -> Option<Timestamp> {
+        let row = &self.incidents.get(&number)?.row;
+        let over = row.state == IncidentState::Resolved && row.firing == 0 && row.merged_into.is_none();
+        let resolved_at = row.resolved_at.filter(|_| over)?;
+        let last = if row.resolved_by.is_some() { self.last_end(number).unwrap_or(resolved_at) } else { resolved_at };
+        Some(resolved_at.max(last) + self.settings.lifecycle.reopen_window)
+    }
+
+    pub(crate) fn schedule_let_go(&mut self, number: u64) {
+        if let Some(at) = self.let_go_at(number) {
+            self.deadlines.add(at, DeadlineReason::IncidentLetGo, number);
+        }
+    }
+
+    /// The incident and its ended alerts become history.
+    pub(crate) fn let_go_due(&mut self, at: Timestamp, number: u64) {
+        match self.let_go_at(number) {
+            Some(due) if due <= at => {}
+            Some(due) => return self.deadlines.add(due, DeadlineReason::IncidentLetGo, number),
+            None => return,
+        }
+        let slots = self.incidents.get(&number).map(|live| live.members.values().copied().collect());
+        self.write_unwritten(slots.unwrap_or_default());
+        self.release_claims(number);
+        let Some(live) = self.incidents.remove(&number) else { return };
+        let mut promoted = Vec::new();
+        for &slot in live.members.values() {
+            self.leave_unbound(number, slot);
+            self.unmark(slot);
+            promoted.extend(self.alerts.remove(slot));
+        }
+        self.mark_promoted(promoted);
+        self.forget_merged(live.merged);
+        self.turn.effects.forgotten.push(live.row.id);
+    }
+
+    /// Of an incident's ended alerts more than the limit become history, those that ended first. An alert that ended so
+    /// short a while ago that its fire may still be late stays.
+    ///
+    /// What stays claims anew, as after a restart. So that this costs little for each alert, it is left until it frees a
+    /// good part of what is in hand.
+    pub(crate) fn let_go_of_ended(&mut self, number: u64) {
+        let most = usize::try_from(self.settings.limits.ended_alerts).unwrap_or(usize::MAX);
+        let Some(live) = self.incidents.get(&number).filter(|live| live.is_open()) else { return };
+        let firing = usize::try_from(live.row.firing).unwrap_or(usize::MAX);
+        let ended = live.members.len().saturating_sub(firing);
+        if ended <= most.saturating_add((most / 4).max(firing / 2)) {
+            return;
+        }
+        let (now, lateness) = (self.now(), self.settings.lifecycle.lateness);
+        let over = |(&id, &slot): (&AlertId, &Slot)| {
+            let entry = self.alerts.get(slot);
+            let at = entry.ends_at.map_or(entry.last_seen, |end| end.max(entry.last_seen));
+            (entry.state == AlertState::Ended && now.since(at) > lateness).then_some((at, id, slot))
+        };
+        let mut gone: Vec<(Timestamp, AlertId, Slot)> = live.members.iter().filter_map(over).collect();
+        gone.sort_unstable();
+        gone.truncate(ended - most);
+        if gone.is_empty() {
+            return;
+        }
+        self.turn.effects.disposed.crowded_out += gone.len() as u64;
+        self.write_unwritten(gone.iter().map(|&(.., slot)| slot).collect());
+        self.release_claims(number);
+        let mut promoted = Vec::new();
+        for (_, id, slot) in gone {
+            self.leave_unbound(number, slot);
+            self.unmark(slot);
+            self.live(number).members.remove(&id);
+            promoted.extend(self.alerts.remove(slot));
+            self.turn.effects.alerts.push(AlertChange::LetGo(id));
+        }
+        self.mark_promoted(promoted);
+        for slot in self.live(number).members.values().copied().collect::<Vec<_>>() {
+            self.link(number, slot);
+        }
+    }
+
+    /// What repeats changed must be in the rows before the engine forgets it.
+    fn write_unwritten(&mut self, slots: Vec<Slot>) {
+        for slot in slots {
+            if self.alerts.get(slot).dirty {
+                self.touch_alert(slot, Given::default());
+            }
+        }
+        self.write_rows(Position(self.position.0.saturating_sub(1)));
+    }
+}
