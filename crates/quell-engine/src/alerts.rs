@@ -157,6 +157,11 @@ impl Entry {
         u64::from(self.twin_of.is_none())
     }
 
+    /// Of one that ended: when that was, or when it was last heard of, whichever is later.
+    pub(crate) fn told_ended_at(&self) -> Timestamp {
+        self.ends_at.map_or(self.last_seen, |end| end.max(self.last_seen))
+    }
+
     /// What a person would call it.
     pub(crate) fn name(&self) -> &str {
         quell_domain::alert::name(&self.labels, &self.annotations)

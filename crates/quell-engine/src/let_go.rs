@@ -1,8 +1,8 @@
 //! Letting go: what is over becomes history, which a store keeps and no decision reads any more.
 //!
 //! A resolved incident goes with its alerts. One that goes on for long loses those of its alerts that ended first, once
-//! there are many: else a trouble that never rests would fill the memory with what was. Absent on purpose: alerts of no
-//! incident (`threshold`).
+//! there are many: else a trouble that never rests would fill the memory with what was. An alert of no incident goes by
+//! itself. Absent on purpose: how long rows are kept, which is the store's (`retention`).
 
 use quell_domain::{AlertId, AlertState, IncidentState, Position, Timestamp};
 
@@ -36,17 +36,11 @@ impl Engine {
             Some(due) => return self.deadlines.add(due, DeadlineReason::IncidentLetGo, number),
             None => return,
         }
-        let slots = self.incidents.get(&number).map(|live| live.members.values().copied().collect());
-        self.write_unwritten(slots.unwrap_or_default());
+        let slots = self.members(number);
+        self.write_unwritten(&slots);
         self.release_claims(number);
         let Some(live) = self.incidents.remove(&number) else { return };
-        let mut promoted = Vec::new();
-        for &slot in live.members.values() {
-            self.leave_unbound(number, slot);
-            self.unmark(slot);
-            promoted.extend(self.alerts.remove(slot));
-        }
-        self.mark_promoted(promoted);
+        self.let_go_of_members(number, &slots);
         self.forget_merged(live.merged);
         self.turn.effects.forgotten.push(live.row.id);
     }
@@ -67,7 +61,7 @@ impl Engine {
         let (now, lateness) = (self.now(), self.settings.lifecycle.lateness);
         let over = |(&id, &slot): (&AlertId, &Slot)| {
             let entry = self.alerts.get(slot);
-            let at = entry.ends_at.map_or(entry.last_seen, |end| end.max(entry.last_seen));
+            let at = entry.told_ended_at();
             (entry.state == AlertState::Ended && now.since(at) > lateness).then_some((at, id, slot))
         };
         let mut gone: Vec<(Timestamp, AlertId, Slot)> = live.members.iter().filter_map(over).collect();
@@ -77,25 +71,66 @@ impl Engine {
             return;
         }
         self.turn.effects.disposed.crowded_out += gone.len() as u64;
-        self.write_unwritten(gone.iter().map(|&(.., slot)| slot).collect());
+        let slots: Vec<Slot> = gone.iter().map(|&(.., slot)| slot).collect();
+        self.write_unwritten(&slots);
         self.release_claims(number);
-        let mut promoted = Vec::new();
-        for (_, id, slot) in gone {
-            self.leave_unbound(number, slot);
-            self.unmark(slot);
+        for (_, id, _) in gone {
             self.live(number).members.remove(&id);
-            promoted.extend(self.alerts.remove(slot));
             self.turn.effects.alerts.push(AlertChange::LetGo(id));
         }
+        self.let_go_of_members(number, &slots);
+        self.claim_anew(number);
+    }
+
+    /// The engine forgets alerts of an incident, which claims nothing for them any more.
+    fn let_go_of_members(&mut self, number: u64, slots: &[Slot]) {
+        let mut promoted = Vec::new();
+        for &slot in slots {
+            self.leave_unbound(number, slot);
+            self.unmark(slot);
+            promoted.extend(self.alerts.remove(slot));
+        }
         self.mark_promoted(promoted);
-        for slot in self.live(number).members.values().copied().collect::<Vec<_>>() {
-            self.link(number, slot);
+    }
+
+    /// When an ended alert of no incident may be let go of: as late as one of an incident that could reopen, and not
+    /// before it has ceased to count.
+    fn unplaced_until(&self, slot: Slot) -> Option<Timestamp> {
+        let entry = self.alerts.get(slot);
+        if entry.state != AlertState::Ended || entry.incident.is_some() {
+            return None;
+        }
+        let at = entry.told_ended_at() + self.settings.lifecycle.reopen_window;
+        let rule = entry.matched.threshold.map(|ix| self.settings.rules.rule(ix));
+        let counts = rule.and_then(|rule| rule.threshold.as_ref()).map(|rule| entry.first_seen + rule.within);
+        Some(counts.map_or(at, |counts| counts.max(at)))
+    }
+
+    /// An alert of no incident has ended.
+    pub(crate) fn let_go_later(&mut self, slot: Slot) {
+        if let Some(at) = self.unplaced_until(slot) {
+            self.deadlines.add(at, DeadlineReason::UnplacedLetGo, self.alerts.get(slot).id.0);
         }
     }
 
+    /// It becomes history.
+    pub(crate) fn let_go_of_unplaced(&mut self, at: Timestamp, id: u64) {
+        let Some(slot) = self.alerts.find(AlertId(id)) else { return };
+        match self.unplaced_until(slot) {
+            Some(due) if due <= at => {}
+            Some(_) => return self.let_go_later(slot),
+            None => return,
+        }
+        self.write_unwritten(&[slot]);
+        self.unmark(slot);
+        let promoted = self.alerts.remove(slot);
+        self.mark_promoted(promoted);
+        self.turn.effects.alerts.push(AlertChange::LetGo(AlertId(id)));
+    }
+
     /// What repeats changed must be in the rows before the engine forgets it.
-    fn write_unwritten(&mut self, slots: Vec<Slot>) {
-        for slot in slots {
+    fn write_unwritten(&mut self, slots: &[Slot]) {
+        for &slot in slots {
             if self.alerts.get(slot).dirty {
                 self.touch_alert(slot, Given::default());
             }

@@ -335,6 +335,18 @@ impl Engine {
         }
     }
 
+    /// An incident that claims nothing claims anew what its alerts in hand hang on.
+    pub(crate) fn claim_anew(&mut self, number: u64) {
+        for slot in self.members(number) {
+            self.link(number, slot);
+        }
+    }
+
+    /// An incident's alerts in hand, by id.
+    pub(crate) fn members(&self, number: u64) -> Vec<Slot> {
+        self.incidents.get(&number).map(|live| live.members.values().copied().collect()).unwrap_or_default()
+    }
+
     /// Takes an incident out of the look-up of unbound alerts like this one.
     pub(crate) fn leave_unbound(&mut self, number: u64, slot: Slot) {
         let Some(key) = self.unbound_key(self.alerts.get(slot)) else { return };

@@ -67,10 +67,8 @@ impl Engine {
             live.row.firing = live.row.firing.saturating_sub(u64::from(firing));
         }
         // What stays claims anew: a claim does not say how many alerts it rests on.
-        let rest: Vec<Slot> = self.live(from).members.values().copied().collect();
-        for &slot in &rest {
-            self.link(from, slot);
-        }
+        self.claim_anew(from);
+        let rest = self.members(from);
         let now = self.now();
         let entries = || rest.iter().map(|&slot| self.alerts.get(slot));
         let times = entries().map(|entry| entry.starts_at.min(now)).min().zip(entries().map(|e| e.first_seen).max());
@@ -144,7 +142,7 @@ impl Engine {
             .text("why", reason.to_string());
         self.note(from, by.at, by.actor, closed.clone());
         self.notify(from, by.at, Transition::Merged, closed);
-        let slots: Vec<Slot> = self.live(from).members.values().copied().collect();
+        let slots = self.members(from);
         let moved: Vec<AlertId> = self.live(from).members.keys().copied().collect();
         let count = moved.len() as u64;
         self.move_alerts(&slots, into, reason);

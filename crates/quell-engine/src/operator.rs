@@ -10,7 +10,6 @@ use quell_domain::{
     Said, Standing, Transition, Verdict,
 };
 
-use crate::alerts::Slot;
 use crate::engine::Engine;
 use crate::moving::By;
 use crate::verdicts::VERDICTS;
@@ -84,9 +83,7 @@ impl Engine {
         if self.live(from).row.merged_into == Some(into) {
             return Verdict::Unchanged;
         }
-        let members =
-            |engine: &mut Engine, number| engine.live(number).members.values().copied().collect::<Vec<Slot>>();
-        let (ours, theirs) = (members(self, into.number), members(self, from));
+        let (ours, theirs) = (self.members(into.number), self.members(from));
         let said = Said::Together { ours: self.parties(ours), theirs: self.parties(theirs) };
         let why = Reason::new("merged", "{actor} merged {incident} into {into}")
             .text("actor", by.actor)
@@ -125,7 +122,7 @@ impl Engine {
         let Some(command) = by.command else { return Verdict::Refused };
         let verdict =
             |ci: &CiId, right| CauseVerdict { ci: ci.clone(), right, actor: by.actor.to_owned(), at: by.at, command };
-        let slots: Vec<Slot> = self.live(number).members.values().copied().collect();
+        let slots = self.members(number);
         let alerts = self.parties(slots);
         let row = &mut self.live(number).row;
         let incident = row.id;

@@ -245,8 +245,7 @@ impl Engine {
     /// The end of every alert of an incident whose sender hears of no operator's resolve: what it triggers after that is a
     /// new alert.
     pub(crate) fn end_triggers(&mut self, number: u64, at: Timestamp) {
-        let members: Vec<Slot> = self.live(number).members.values().copied().collect();
-        for slot in members {
+        for slot in self.members(number) {
             let entry = self.alerts.get_mut(slot);
             if entry.state == AlertState::Firing && entry.source == Source::PagerDuty {
                 entry.ends_at = Some(at.max(entry.starts_at));

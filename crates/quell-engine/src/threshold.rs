@@ -3,11 +3,9 @@
 //! They are alerts like all others, with rows and reasons, and are counted as suppressed. Absent on purpose: receipts of
 //! an alert that fires already as occurrences: how often a sender repeats itself is its own setting and says nothing.
 
-use quell_domain::{AlertId, AlertState, Moment, Position, Reason};
+use quell_domain::{AlertId, AlertState, Moment, Reason};
 
 use crate::alerts::{Entry, Slot};
-use crate::deadlines::DeadlineReason;
-use crate::effects::AlertChange;
 use crate::engine::Engine;
 use crate::lifecycle::Given;
 use crate::ruled::group_key;
@@ -139,45 +137,5 @@ impl Engine {
             }
             self.touch_alert(slot, given);
         }
-    }
-
-    /// When an ended alert of no incident may be let go of: as late as one of an incident that could reopen, and not
-    /// before it has ceased to count.
-    fn unplaced_until(&self, slot: Slot) -> Option<quell_domain::Timestamp> {
-        let entry = self.alerts.get(slot);
-        if entry.state != AlertState::Ended || entry.incident.is_some() {
-            return None;
-        }
-        let ended = entry.ends_at.map_or(entry.last_seen, |end| end.max(entry.last_seen));
-        let at = ended + self.settings.lifecycle.reopen_window;
-        let rule = entry.matched.threshold.map(|ix| self.settings.rules.rule(ix));
-        let counts = rule.and_then(|rule| rule.threshold.as_ref()).map(|rule| entry.first_seen + rule.within);
-        Some(counts.map_or(at, |counts| counts.max(at)))
-    }
-
-    /// An alert of no incident has ended.
-    pub(crate) fn let_go_later(&mut self, slot: Slot) {
-        if let Some(at) = self.unplaced_until(slot) {
-            self.deadlines.add(at, DeadlineReason::UnplacedLetGo, self.alerts.get(slot).id.0);
-        }
-    }
-
-    /// It becomes history.
-    pub(crate) fn let_go_of_unplaced(&mut self, at: quell_domain::Timestamp, id: u64) {
-        let Some(slot) = self.alerts.find(AlertId(id)) else { return };
-        match self.unplaced_until(slot) {
-            Some(due) if due <= at => {}
-            Some(_) => return self.let_go_later(slot),
-            None => return,
-        }
-        // What repeats changed must be in the row before the engine forgets it.
-        if self.alerts.get(slot).dirty {
-            self.touch_alert(slot, Given::default());
-        }
-        self.write_rows(Position(self.position.0.saturating_sub(1)));
-        self.unmark(slot);
-        let promoted = self.alerts.remove(slot);
-        self.mark_promoted(promoted);
-        self.turn.effects.alerts.push(AlertChange::LetGo(AlertId(id)));
     }
 }

@@ -16,25 +16,23 @@ use quell_engine::{AlertChange, Altered, Disposed, Recognised};
 const SHARD: &str = "shard";
 
 /// One shard's share of a gauge that shows the sum of all of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Share {
     sum: IntGauge,
-    own: AtomicI64,
+    own: Arc<AtomicI64>,
 }
 
 impl Share {
     fn of(sum: IntGauge) -> Self {
-        Share { sum, own: AtomicI64::new(0) }
+        Share { sum, own: Arc::default() }
     }
 
     fn set(&self, value: i64) {
         self.sum.add(value - self.own.swap(value, Ordering::AcqRel));
     }
-}
 
-/// Another shard's, which is nothing yet.
-impl Clone for Share {
-    fn clone(&self) -> Self {
+    /// Another shard's.
+    fn beside(&self) -> Self {
         Share::of(self.sum.clone())
     }
 }
@@ -196,7 +194,8 @@ impl Gauges {
     /// Those of another shard.
     pub(crate) fn beside(&self, shard: Shard) -> Self {
         self.epochs.with_label_values(&[&*shard.number.to_string()]);
-        Gauges { shard, ..self.clone() }
+        let (alerts, incidents, unflushed) = (self.alerts.beside(), self.incidents.beside(), self.unflushed.beside());
+        Gauges { shard, alerts, incidents, unflushed, ..self.clone() }
     }
 
     pub(crate) fn disposed(&self, disposed: Disposed) {
@@ -315,7 +314,8 @@ impl LearnedGauges {
 
     /// Those of another shard.
     pub(crate) fn beside(&self, shard: Shard) -> Self {
-        LearnedGauges { age: Greatest { shard, ..self.age.clone() }, ..self.clone() }
+        let age = Greatest { shard, ..self.age.clone() };
+        LearnedGauges { age, episodes: self.episodes.beside(), ..self.clone() }
     }
 
     pub(crate) fn in_force(&self, episodes: u64, age: Duration) {
