@@ -50,8 +50,8 @@ impl Engine {
         self.revise(number);
         let Some(live) = self.incidents.get_mut(&number).filter(|live| live.row.merged_into.is_none()) else { return };
         let (priority, cause) = (live.row.priority, live.row.causes.first().map(|cause| cause.ci.clone()));
-        self.touch_incident(number);
         self.let_go_of_ended(number);
+        self.touch_incident(number);
         self.judge(number);
         let row = &self.live(number).row;
         let (now_priority, now_cause) = (row.priority, row.causes.first().map(|cause| cause.ci.clone()));
