@@ -162,6 +162,11 @@ impl Entry {
         self.ends_at.map_or(self.last_seen, |end| end.max(self.last_seen))
     }
 
+    /// Of one that ended: nobody said so, it was only not heard of for too long.
+    pub(crate) fn was_cut_off(&self) -> bool {
+        self.timed_out && self.ends_at.is_some_and(|end| end > self.last_seen)
+    }
+
     /// What a person would call it.
     pub(crate) fn name(&self) -> &str {
         quell_domain::alert::name(&self.labels, &self.annotations)

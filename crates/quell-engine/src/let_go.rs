@@ -4,6 +4,8 @@
 //! there are many: else a trouble that never rests would fill the memory with what was. An alert of no incident goes by
 //! itself. Absent on purpose: how long rows are kept, which is the store's (`retention`).
 
+use std::time::Duration;
+
 use quell_domain::{AlertId, AlertState, IncidentState, Position, Timestamp};
 
 use crate::alerts::Slot;
@@ -11,6 +13,9 @@ use crate::deadlines::DeadlineReason;
 use crate::effects::AlertChange;
 use crate::engine::Engine;
 use crate::lifecycle::Given;
+
+/// Of an incident that goes on at least one alert must go for so many that stay.
+const GOOD_PART: usize = 4;
 
 impl Engine {
     /// When a resolved incident may be let go of; `None` while it is open or has alerts that fire, and for one that is
@@ -46,7 +51,8 @@ impl Engine {
     }
 
     /// Of an incident's ended alerts more than the limit become history, those that ended first. An alert that ended so
-    /// short a while ago that its fire may still be late stays.
+    /// short a while ago that its fire may still be late stays; so does one of which nobody said that it is over, for as
+    /// long as a resolved incident: its sender may have been cut off, and tell of the same episode again.
     ///
     /// What stays claims anew, as after a restart. So that this costs little for each alert, it is left until it frees a
     /// good part of what is in hand.
@@ -58,16 +64,18 @@ impl Engine {
         if ended <= most.saturating_add((most / 4).max(firing / 2)) {
             return;
         }
-        let (now, lateness) = (self.now(), self.settings.lifecycle.lateness);
+        let (now, lifecycle) = (self.now(), &self.settings.lifecycle);
         let over = |(&id, &slot): (&AlertId, &Slot)| {
             let entry = self.alerts.get(slot);
             let at = entry.told_ended_at();
-            (entry.state == AlertState::Ended && now.since(at) > lateness).then_some((at, id, slot))
+            let stays = if entry.was_cut_off() { lifecycle.reopen_window } else { Duration::ZERO };
+            let over = entry.state == AlertState::Ended && now.since(at) > stays.max(lifecycle.lateness);
+            over.then_some((at, id, slot))
         };
         let mut gone: Vec<(Timestamp, AlertId, Slot)> = live.members.iter().filter_map(over).collect();
         gone.sort_unstable();
         gone.truncate(ended - most);
-        if gone.is_empty() {
+        if gone.is_empty() || gone.len().saturating_mul(GOOD_PART) < live.members.len() - gone.len() {
             return;
         }
         self.turn.effects.disposed.crowded_out += gone.len() as u64;

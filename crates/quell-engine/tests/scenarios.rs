@@ -357,3 +357,28 @@ fn an_incident_that_goes_on_lets_go_of_what_ended_first() {
     let incident = desk.ledger.incidents.values().next().expect("open");
     assert_eq!((desk.ledger.incidents.len(), incident.alerts, incident.firing), (1, 11, 2));
 }
+
+#[test]
+fn what_was_only_not_heard_of_stays_in_hand_until_its_incident_could_not_reopen() {
+    let mut few = settings();
+    few.limits.ended_alerts = 4;
+    let mut desk = Desk::with(SHOP, few);
+    let cut_off = |names: std::ops::RangeInclusive<u32>| -> Vec<support::Told> {
+        names.map(|n| alert(&format!("Cut{n}"), "web1").starts(10)).collect()
+    };
+    desk.tell(0, &[alert("Down", "db").ends(10_000)]);
+    desk.tell(20, &cut_off(1..=9));
+    desk.tell(21, &(1..=9).map(|n| alert(&format!("Slow{n}"), "web1").starts(11).ends(60 + n)).collect::<Vec<_>>());
+    // At 320 none of the first was heard of for the resolve timeout; what was said to be over goes, and nothing else.
+    desk.tell(330, &[alert("Errors", "db").starts(330).ends(340)]);
+    desk.tick(345);
+    assert_eq!(desk.ledger.disposed.crowded_out, 9);
+    desk.tell(350, &cut_off(1..=3));
+    let incident = desk.ledger.incidents.values().next().expect("open");
+    assert_eq!((desk.ledger.incidents.len(), incident.alerts, incident.firing), (1, 20, 4), "the same episodes go on");
+    // Those that did not come back go in the end.
+    desk.tick(2000);
+    desk.tell(2010, &[alert("Slow", "db").starts(2010)]);
+    desk.tick(2020);
+    assert_eq!(desk.ledger.disposed.crowded_out, 15);
+}
