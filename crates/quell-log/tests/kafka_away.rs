@@ -12,6 +12,11 @@ use std::time::Duration;
 use quell_domain::{Position, RecordKind, Timestamp};
 use quell_log::kafka::{self, KafkaLog};
 use quell_log::{AppendError, Appended, Clock, LogState, Record, Stream};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Message as _;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{Offset, TopicPartitionList};
 use support::broker::Brokers;
 use support::{ALERTS, Dir, Log, PATIENCE, START, Script, alerts, command, draft, number, outage};
 use tokio::sync::{Mutex, MutexGuard};
@@ -153,6 +158,48 @@ async fn a_produce_that_timed_out_but_landed_is_there_once() {
         read.iter().map(|record| (record.stamp.position, number(record))).collect::<Vec<_>>(),
         [(Position(4), 3)]
     );
+}
+
+/// Puts the first record that lies there at its end once more, as it is.
+fn land_again(brokers: &Brokers, topic: &str) {
+    let config = |group: &str| {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &brokers.bootstrap).set("group.id", group);
+        config
+    };
+    let reader: BaseConsumer = config("again").create().expect("a consumer");
+    let mut first = TopicPartitionList::new();
+    first.add_partition_offset(topic, 0, Offset::Beginning).expect("a place");
+    reader.assign(&first).expect("assigned");
+    let found = reader.poll(PATIENCE).expect("in time").expect("a record");
+    let producer: BaseProducer = config("").create().expect("a producer");
+    let headers = found.headers().expect("headers").detach();
+    let again = BaseRecord::to(topic).partition(0).headers(headers);
+    let again = again.key(found.key().expect("a key")).payload(found.payload().expect("a body"));
+    producer.send(again).map_err(|(error, _)| error).expect("sent");
+    producer.flush(PATIENCE).expect("landed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_produce_that_lands_after_its_copy_is_there_once() {
+    let (_turn, brokers) = broker().await;
+    let (dir, clock) = (Dir::new(), Script::new());
+    let mut log = open(&dir, options(brokers, "late"), &clock).await;
+    for number in 1..=3 {
+        log.stamp(alerts(number)).await;
+    }
+    land_again(brokers, "late.main");
+    let end = log.stamp(alerts(4)).await;
+    assert_eq!(end.position, Position(5), "it landed twice: otherwise this test says nothing");
+    let followed = log.next(4).await;
+    assert_eq!(followed.iter().map(number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(counted(&log).await, (1..=4).map(|number| (number, 1)).collect());
+    // Also for one who begins at the second, and for one who comes back to it.
+    for fresh in [open(&Dir::new(), options(brokers, "late"), &clock).await, log] {
+        let read = fresh.read.read(Stream::Main, Position(4), 9).await.expect("readable");
+        let read: Vec<_> = read.iter().map(|record| (record.stamp.position, number(record))).collect();
+        assert_eq!(read, [(Position(5), 4)]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

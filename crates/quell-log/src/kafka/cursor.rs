@@ -4,9 +4,10 @@
 //! # What is before
 //! Beginning in the middle must give what beginning at the start gives, though earlier records may be gone. So each
 //! record says how far its producer had read and what the greatest instant up to there was; a reader that begins at a
-//! position looks back to the mark of a record shortly before it, and takes what lies between. A record that may be on
-//! the log twice says after which position its first copy would lie; only then is that stretch looked through. Nothing
-//! is assumed of clocks.
+//! position looks back to the mark of a record shortly before it, and takes what lies between. A record that is sent
+//! again from the spool says after which position its first copy would lie, and what was given up may land after its copy
+//! from the spool, which then lies behind its own mark; so each record is looked for from there on. Nothing is assumed of
+//! clocks.
 //!
 //! Blocks: only for threads that may wait. Absent on purpose: positions kept at the broker, and groups.
 
@@ -153,9 +154,15 @@ impl Cursor {
         let Bounds { low, high } = self.bounds()?;
         let offset = offset.clamp(low, high);
         self.placed = false;
-        self.floor = self.floor_before(offset, low)?;
-        (self.next, self.known) = (offset, offset);
-        self.seen.clear();
+        let before = (std::mem::take(&mut self.seen), std::mem::replace(&mut self.known, offset));
+        self.floor = match self.floor_before(offset, low) {
+            Ok(floor) => floor,
+            Err(error) => {
+                (self.seen, self.known) = before;
+                return Err(error);
+            }
+        };
+        self.next = offset;
         self.place(offset)
     }
 
@@ -192,8 +199,8 @@ impl Cursor {
                 return Ok(Step::Damaged(self.stamp(at), damage));
             }
         };
-        let asked = envelope.since.map(|since| self.know_from(offset(since.next()), at));
-        if let Some(Err(error)) = asked {
+        let after = envelope.since.unwrap_or(envelope.mark.through);
+        if let Err(error) = self.know_from(offset(after.next()), at) {
             self.placed = false;
             return Err(error);
         }
@@ -204,7 +211,7 @@ impl Cursor {
             self.seen.clear();
             self.known = self.next;
         }
-        if envelope.since.is_some() && !new {
+        if !new {
             return Ok(Step::Again);
         }
         Ok(Step::Record(Found { stamp: self.stamp(at), envelope, body, context }))
@@ -257,13 +264,15 @@ impl Cursor {
         }
     }
 
-    /// Looks at the messages from `from` to before `until`, in order.
+    /// Looks at the messages from `from` to before `until`, in order. Where they reach up to those that are among the
+    /// seen, they are so too from now on.
     fn scan(&mut self, from: i64, until: i64, mut see: impl FnMut(i64, Option<Envelope>)) -> KafkaResult<()> {
         if from >= until {
             return Ok(());
         }
         self.place(from)?;
         self.placed = false;
+        let reaches = until >= self.known;
         let mut patience = Instant::now() + ANSWER;
         loop {
             let Some(message) = self.poll(ANSWER)? else {
@@ -274,11 +283,15 @@ impl Cursor {
                 }
                 continue;
             };
-            let at = message.offset();
+            let (at, envelope) = (message.offset(), decode(&message).ok());
+            if let Some(envelope) = envelope.filter(|_| reaches && at < self.known) {
+                self.seen.note(envelope.origin);
+            }
             if at < until {
-                see(at, decode(&message).ok());
+                see(at, envelope);
             }
             if at + 1 >= until {
+                self.known = if reaches { self.known.min(from) } else { self.known };
                 return Ok(());
             }
             patience = Instant::now() + ANSWER;
@@ -334,15 +347,9 @@ impl Cursor {
         if from >= self.known {
             return Ok(());
         }
-        let from = from.max(self.bounds()?.low);
-        let (mut seen, known) = (std::mem::take(&mut self.seen), self.known);
-        let looked = self.scan(from, known, |_, envelope| {
-            if let Some(envelope) = envelope {
-                seen.note(envelope.origin);
-            }
-        });
-        self.seen = seen;
-        looked?;
+        let low = self.bounds()?.low;
+        self.scan(from.max(low), self.known, |_, _| {})?;
+        // What is kept no longer need not be asked for again.
         self.known = from;
         self.place(at + 1)
     }
