@@ -56,10 +56,9 @@ impl Engine {
             }
         }
         let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
-        let background = self.settings.correlation.background;
         let mut homes: BTreeMap<u64, f64> = BTreeMap::new();
         for (&ci, (at, name)) in &alerts {
-            let chance = self.history.chance(ci, background) * self.history.alone(name);
+            let chance = self.chance(ci, name, *at);
             let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
             let when = self.when(*at);
             for shared in self.suspects.shared(&self.graph, &suspects, self.history.fellows(ci), max_hops, when) {

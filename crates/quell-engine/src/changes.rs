@@ -132,6 +132,17 @@ impl Recent {
 
     /// What the changes of a CI say of it as the cause of an incident that began at `onset`. Later ones say nothing.
     pub(crate) fn evidence(&self, shard: u32, ci: CiIx, onset: Timestamp) -> Option<Changed> {
+        let (times, row) = self.weighed(ci, onset)?;
+        Some(Changed { times, reason: reason(row, shard, onset, times) })
+    }
+
+    /// How many times likelier a CI's changes make it that a trouble of its own shows at `onset`; at least 1.
+    pub(crate) fn times(&self, ci: CiIx, onset: Timestamp) -> f64 {
+        self.weighed(ci, onset).map_or(1.0, |(times, _)| times)
+    }
+
+    /// How many times likelier, where that is no chance, and the change that says most.
+    fn weighed(&self, ci: CiIx, onset: Timestamp) -> Option<(f64, &Change)> {
         let of_ci = self.by_ci.get(&ci)?;
         let before = &of_ci[..of_ci.partition_point(|&(at, _)| at <= onset)];
         let looked = before.iter().rev().take(LOOKED).filter_map(|(_, id)| self.rows.get(id));
@@ -146,7 +157,12 @@ impl Recent {
         }
         let (_, row) = best?;
         let times = (1.0 + ODDS * sum / self.rate(before.len(), onset)) / (1.0 + ODDS);
-        (times >= LEAST).then(|| Changed { times, reason: reason(row, shard, onset, times) })
+        (times >= LEAST).then_some((times, row))
+    }
+
+    /// True when any change of a CI is in hand.
+    pub(crate) fn any_of(&self, ci: CiIx) -> bool {
+        self.by_ci.contains_key(&ci)
     }
 
     /// Changes a second of a CI that was changed `count` times before `onset`.

@@ -2,7 +2,7 @@
 //!
 //! Absent on purpose: learning (`learn`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +36,17 @@ pub(crate) struct History {
     /// Troubles of all CIs, and the episodes weighed as such.
     all: f64,
     cis: f64,
+    /// Kinds of CIs of which any ever alerted.
+    heard: BTreeSet<String>,
 }
 
 impl History {
     /// What was learned, for this graph.
     pub(crate) fn new(learned: Arc<Learned>, graph: &Graph) -> Self {
-        let troubles = learned.troubles.iter().filter_map(|(ci, &count)| Some((graph.find(ci)?, count))).collect();
+        let troubles: Map<CiIx, f64> =
+            learned.troubles.iter().filter_map(|(ci, &count)| Some((graph.find(ci)?, count))).collect();
+        let known = learned.troubles.keys().filter_map(|ci| graph.find(ci));
+        let heard = known.map(|ci| graph.ci(ci).kind.clone()).collect();
         let mut fellows: Map<CiIx, Vec<(CiIx, f64)>> = Map::default();
         for (ci, others) in &learned.fellows {
             let Some(ci) = graph.find(ci) else { continue };
@@ -62,12 +67,17 @@ impl History {
         let alerted = learned.alerted.iter().filter_map(|(ci, &seen)| Some((graph.find(ci)?, seen))).collect();
         let all = learned.troubles.values().sum();
         let cis = f64::from(u32::try_from(graph.len()).unwrap_or(u32::MAX)).max(1.0);
-        History { learned, troubles, fired, alerted, spread, fellows, all, cis }
+        History { learned, troubles, fired, alerted, spread, fellows, all, cis, heard }
     }
 
     /// The artefact.
     pub(crate) fn learned(&self) -> &Arc<Learned> {
         &self.learned
+    }
+
+    /// True when a CI of this one's kind ever alerted: then somebody watches them.
+    pub(crate) fn heard(&self, graph: &Graph, ci: CiIx) -> bool {
+        self.heard.contains(&graph.ci(ci).kind)
     }
 
     /// How many troubles of its own a CI has a second: its own count, drawn to the mean of all CIs, and that to the

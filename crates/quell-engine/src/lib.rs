@@ -34,6 +34,7 @@ mod ruled;
 pub mod rules;
 pub mod settings;
 mod signs;
+mod strikes;
 mod suspects;
 pub mod symptoms;
 mod threshold;

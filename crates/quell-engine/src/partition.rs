@@ -5,11 +5,14 @@
 //! the fewest troubles under which what was seen is likeliest (maximum a posteriori, found greedily and then improved by
 //! turns, as in expectation maximisation with hard assignments). A CI that is hit raises further alerts more easily than
 //! another is hit. Troubles that strike at about the same time in places that hang on one place are one, if their number
-//! is better explained by that place than by chance: a failed zone is seen as several failed switches.
+//! is better explained by that place than by chance: a failed zone is seen as several failed switches. What is known of
+//! a place beforehand counts too (`strikes`).
 //!
 //! Absent on purpose: alerts, incidents and the graph; `revise` makes numbers of them and acts on what is found.
 
 use std::collections::BinaryHeap;
+
+use crate::strikes::Strikes;
 
 mod heads;
 mod simplify;
@@ -114,8 +117,8 @@ impl Fade {
 pub(crate) type Above<'a> = &'a mut dyn FnMut(u32) -> Vec<(u32, f64)>;
 
 /// Finds the troubles behind alerts, which are in the order of time, among so many places.
-pub(crate) fn partition(sights: &[Sight], places: usize, above: Above<'_>) -> Found {
-    let mut search = Search::new(sights, places);
+pub(crate) fn partition(sights: &[Sight], places: usize, strikes: &Strikes, above: Above<'_>) -> Found {
+    let mut search = Search::new(sights, places, strikes);
     search.greedy();
     search.turns(TURNS);
     search.simplify();
@@ -133,6 +136,7 @@ fn cost(troubles: usize) -> f64 {
 
 struct Search<'a> {
     sights: &'a [Sight],
+    strikes: &'a Strikes,
     fade: Fade,
     /// For each place the alerts that it may be behind, with their shares.
     behind: Vec<Vec<(u32, f64)>>,
@@ -187,7 +191,7 @@ impl Before {
 }
 
 impl<'a> Search<'a> {
-    fn new(sights: &'a [Sight], places: usize) -> Search<'a> {
+    fn new(sights: &'a [Sight], places: usize, strikes: &'a Strikes) -> Search<'a> {
         let mut behind = vec![Vec::new(); places];
         for (at, sight) in (0..).zip(sights) {
             for &(place, share) in &sight.places {
@@ -198,6 +202,7 @@ impl<'a> Search<'a> {
         let kinds = sights.iter().map(|sight| sight.kind + 1).max().unwrap_or(0);
         Search {
             sights,
+            strikes,
             fade: Fade::new(),
             behind,
             troubles: Vec::new(),
@@ -235,12 +240,13 @@ impl<'a> Search<'a> {
     /// What a trouble at this place from this onset on would add; `cis` is a first guess of how many it is seen on.
     fn gain(&mut self, place: u32, onset: f64, mut cis: f64) -> Gain {
         let mut gain = Gain { gain: f64::NEG_INFINITY, onset, cis };
+        let price = cost(self.troubles.len()) - self.strikes.at(place, onset);
         for _ in 0..3 {
             let (more, alerts, hit) = self.pass(place, onset, cis, false);
             if alerts < 2 {
                 return Gain { gain: f64::NEG_INFINITY, onset, cis };
             }
-            gain = Gain { gain: more - cost(self.troubles.len()), onset, cis };
+            gain = Gain { gain: more - price, onset, cis };
             cis = hit;
         }
         gain

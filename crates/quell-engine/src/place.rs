@@ -5,6 +5,7 @@
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
+use quell_cmdb::CiIx;
 use quell_domain::{AlertState, Moment, Reason, Timestamp};
 
 use crate::alerts::{Entry, Slot};
@@ -109,7 +110,7 @@ impl Engine {
         let (max_hops, limit) = (rules.max_hops, self.walk_limit());
         let when = self.when(entry.began_at);
         let at = when.at;
-        let chance = self.history.chance(ci, rules.background) * self.history.alone(entry.name());
+        let chance = self.chance(ci, entry.name(), entry.began_at);
         let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
         let shared = self.suspects.shared(&self.graph, &suspects, self.history.fellows(ci), max_hops, when);
         let candidates = shared.iter().filter_map(|shared| {
@@ -119,6 +120,15 @@ impl Engine {
             correlate::weigh(rules.threshold, &self.graph, shared, (&live.row, lasts), at, chance)
         });
         correlate::best(candidates.collect())
+    }
+
+    /// How many alerts of this name a second a CI raises for a trouble of its own: as history says, and more where it, or
+    /// what it is a replica of, was changed a moment ago.
+    pub(crate) fn chance(&self, ci: CiIx, name: &str, began_at: Timestamp) -> f64 {
+        let usual = self.history.chance(ci, self.settings.correlation.background) * self.history.alone(name);
+        let wholes = self.graph.wholes_of(ci);
+        let changed = wholes.chain([ci]).map(|ci| self.changes.times(ci, began_at));
+        usual * changed.fold(1.0, f64::max)
     }
 
     /// For an alert that began then; one that comes very late is taken to have come a little late.

@@ -18,6 +18,7 @@ use crate::alerts::Slot;
 use crate::engine::Engine;
 use crate::moving::By;
 use crate::partition::{Found, Sight, partition};
+use crate::strikes::{Strikes, Voice};
 use crate::suspects::{KIN, Place, Suspect, WHOLE};
 
 /// CIs of an incident whose surroundings are looked at: fewer explain nothing but themselves.
@@ -128,7 +129,8 @@ impl Engine {
         let units = self.units(&around);
         let (sights, mut places) = self.sights(&units);
         let count = places.all.len();
-        let found = partition(&sights, count, &mut |place| self.above(&mut places, place));
+        let strikes = self.strikes(&units, &sights, &places);
+        let found = partition(&sights, count, &strikes, &mut |place| self.above(&mut places, place));
         self.act_on(&units, &places, &found);
     }
 
@@ -282,6 +284,36 @@ impl Engine {
             });
         }
         (sights, places)
+    }
+
+    /// What is known of each place beforehand: whether its CI alerts, and what changes say of it whenever an alert that
+    /// it may be behind began.
+    fn strikes(&self, units: &[Unit], sights: &[Sight], places: &Places) -> Strikes {
+        let speak: BTreeSet<CiIx> = units.iter().filter_map(|unit| self.alerts.get(unit.slots[0]).ci).collect();
+        let mut strikes = Strikes::default();
+        let mut changed: BTreeMap<u32, CiIx> = BTreeMap::new();
+        for (number, place) in (0..).zip(&places.all) {
+            strikes.push(match *place {
+                Place::Ci(ci) if speak.contains(&ci) => Voice::Speaks,
+                Place::Ci(ci) if self.history.heard(&self.graph, ci) => Voice::Silent,
+                Place::Ci(_) => Voice::Unheard,
+                Place::Kin(_) | Place::Part(_) | Place::Fellow(_) => Voice::Speaks,
+            });
+            if let Place::Ci(ci) = *place
+                && self.changes.any_of(ci)
+            {
+                changed.insert(number, ci);
+            }
+        }
+        for (unit, sight) in units.iter().zip(sights) {
+            let began_at = self.alerts.get(unit.slots[0]).began_at;
+            for (place, _) in &sight.places {
+                if let Some(&ci) = changed.get(place) {
+                    strikes.change(*place, sight.at, self.changes.times(ci, began_at));
+                }
+            }
+        }
+        strikes
     }
 
     /// What an alert without a CI may hang on, by the words of its labels: what it would be a replica of, and whatever

@@ -57,6 +57,18 @@ fn a_suspect_that_raises_no_alert_is_named_when_it_was_changed() {
 }
 
 #[test]
+fn an_alert_of_what_was_changed_a_moment_ago_is_likelier_its_own_trouble() {
+    let incidents = |changed: &str| {
+        let mut desk = Desk::new(ESTATE);
+        desk.tell(0, &[alert("Down", "api").starts(0)]);
+        desk.change(40, "deploy 7", changed, None);
+        desk.tell(60, &[alert("Errors", "shop").starts(60)]);
+        desk.ledger.incidents.len()
+    };
+    assert_eq!((incidents("pay"), incidents("shop")), (1, 2));
+}
+
+#[test]
 fn a_release_of_a_service_is_one_of_each_of_its_replicas() {
     let fails = |changed: bool| {
         let mut desk = Desk::new("**shop>web1/web **shop>web2/web **shop>web3/web web1>h1 web2>h1 web3>h1");

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Above, COST_ABOVE, NEAR, Search, TROUBLE};
+use super::{Above, COST_ABOVE, NEAR, Search, TROUBLE, Trouble};
 
 /// Troubles that a place gathers: how much better it explains them than chance, and each with how likely it is then.
 struct Gathered {
@@ -47,7 +47,8 @@ impl Search<'_> {
         }
     }
 
-    /// How rare each trouble is by chance, as a logarithm: as its alerts are on average, and rarer.
+    /// How rare each trouble is by chance, as a logarithm: as its alerts are on average, and rarer; less so where one is
+    /// likelier to strike.
     fn rarity(&self) -> Vec<f64> {
         let mut sums = vec![(0.0, 0.0); self.troubles.len()];
         for (sight, of) in self.sights.iter().zip(&self.of) {
@@ -57,7 +58,10 @@ impl Search<'_> {
                 *count += 1.0;
             }
         }
-        sums.into_iter().map(|(sum, count): (f64, f64)| sum / count.max(1.0) + TROUBLE.ln()).collect()
+        let rare = |((sum, count), trouble): ((f64, f64), &Trouble)| {
+            sum / count.max(1.0) + TROUBLE.ln() + self.strikes.at(trouble.place, trouble.onset)
+        };
+        sums.into_iter().zip(&self.troubles).map(rare).collect()
     }
 
     fn gathered(

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Before, Search, cost};
+use super::{Before, Search, Trouble, cost};
 
 /// Two troubles are compared when they struck within so many seconds.
 const WITHIN: f64 = 900.0;
@@ -117,7 +117,8 @@ impl Search<'_> {
             lost += self.value[at as usize] - best;
             homes.push((at, of, best));
         }
-        (lost <= cost(beside(gone))).then_some(homes)
+        let Trouble { place, onset, .. } = self.troubles[small as usize];
+        (lost <= cost(beside(gone)) - self.strikes.at(place, onset)).then_some(homes)
     }
 
     /// The trouble with which this one would better be one, and where that would have struck.
@@ -139,7 +140,7 @@ impl Search<'_> {
             })
             .collect();
         let trouble = self.troubles[small as usize];
-        let saved = cost(beside(gone));
+        let saved = cost(beside(gone)) - self.strikes.at(trouble.place, trouble.onset);
         let mut best: Option<(f64, u32, u32)> = None;
         for (other, theirs) in (0..).zip(self.troubles.clone()) {
             if other == small || gone[other as usize] || (theirs.onset - trouble.onset).abs() > WITHIN {
@@ -158,7 +159,8 @@ impl Search<'_> {
                     Ok(_) => self.worth(&both, place, onset, hit),
                     Err(_) => self.worth(own, place, onset, hit) + chance,
                 };
-                let more = after - before + saved;
+                let moved = self.strikes.at(place, onset) - self.strikes.at(theirs.place, theirs.onset);
+                let more = after - before + saved + moved;
                 if more > 0.0 && best.is_none_or(|(known, ..)| more > known) {
                     best = Some((more, other, place));
                 }

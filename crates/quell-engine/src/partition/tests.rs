@@ -3,11 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::strikes::Voice;
 
 /// Alerts as `ci@seconds`, places as `place: ci ci …` (each hangs on it alike), and troubles as the alerts that they
 /// explain; chance is once a day for each CI.
 #[track_caller]
 fn check(places: &[&str], alerts: &str, expected: &[&str]) {
+    check_known(&Strikes::default(), places, alerts, expected);
+}
+
+/// The same where something is known of the places beforehand.
+#[track_caller]
+fn check_known(strikes: &Strikes, places: &[&str], alerts: &str, expected: &[&str]) {
     let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
     let mut number = |name| {
         let next = numbers.len() as u32;
@@ -35,7 +42,7 @@ fn check(places: &[&str], alerts: &str, expected: &[&str]) {
         (0..).zip(&cones).filter_map(on).collect()
     };
     let above: Vec<Vec<(u32, f64)>> = cones.iter().map(above).collect();
-    let found = partition(&sights, above.len(), &mut |place| above[place as usize].clone());
+    let found = partition(&sights, above.len(), strikes, &mut |place| above[place as usize].clone());
     let mut troubles: BTreeMap<(u32, u32), Vec<&str>> = BTreeMap::new();
     for (word, of) in alerts.split(' ').zip(&found.of) {
         if let Some(of) = of {
@@ -91,6 +98,34 @@ fn troubles_behind_which_one_place_stands_are_one() {
 }
 
 #[test]
+fn a_change_tells_a_trouble_apart_that_another_would_explain() {
+    let places = ["sw: a b c d e f g h", "app: f g h"];
+    let alerts = "a@0 b@5 c@10 d@15 e@20 f@1200 g@1205 h@1210";
+    let apart = ["sw: a@0 b@5 c@10 d@15 e@20", "app: f@1200 g@1205 h@1210"];
+    let changed = |times: f64| {
+        let mut strikes = Strikes::default();
+        [Voice::Speaks; 2].into_iter().for_each(|voice| strikes.push(voice));
+        strikes.change(1, 1200.0, times);
+        strikes
+    };
+    check_known(&changed(1.0), &places, alerts, &["sw: a@0 b@5 c@10 d@15 e@20 f@1200 g@1205 h@1210"]);
+    check_known(&changed(100.0), &places, alerts, &apart);
+}
+
+#[test]
+fn what_is_silent_is_the_less_likely_to_be_struck() {
+    // Alerts of `a` and `b` may be of either; `sw` would have said so.
+    let check = |voices: [Voice; 2], expected| {
+        let mut strikes = Strikes::default();
+        voices.into_iter().for_each(|voice| strikes.push(voice));
+        check_known(&strikes, &["sw: a b c d", "array: a b c d"], "a@0 b@10 c@20 d@30", &[expected]);
+    };
+    check([Voice::Speaks, Voice::Speaks], "sw: a@0 b@10 c@20 d@30");
+    check([Voice::Silent, Voice::Unheard], "array: a@0 b@10 c@20 d@30");
+    check([Voice::Unheard, Voice::Silent], "sw: a@0 b@10 c@20 d@30");
+}
+
+#[test]
 fn what_nothing_ties_goes_to_the_liveliest_trouble() {
     let sight = |at, ci, places: &[(u32, f64)], stray: f64| Sight {
         at,
@@ -103,6 +138,7 @@ fn what_nothing_ties_goes_to_the_liveliest_trouble() {
     let quarter = [(0, 0.25_f64.ln())];
     let tied = |at, ci| sight(at, ci, &quarter, 0.0);
     let sights = |stray| [tied(0.0, 0), tied(3.0, 1), tied(6.0, 2), sight(9.0, 3, &[], stray)];
-    assert_eq!(partition(&sights(0.05), 1, &mut |_| Vec::new()).of, [Some(0); 4]);
-    assert_eq!(partition(&sights(0.0), 1, &mut |_| Vec::new()).of, [Some(0), Some(0), Some(0), None]);
+    let of = |stray| partition(&sights(stray), 1, &Strikes::default(), &mut |_| Vec::new()).of;
+    assert_eq!(of(0.05), [Some(0); 4]);
+    assert_eq!(of(0.0), [Some(0), Some(0), Some(0), None]);
 }

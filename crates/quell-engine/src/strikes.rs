@@ -1,0 +1,84 @@
+//! How readily troubles strike places: what is known of a place before any alert is explained by it.
+//!
+//! A CI that was changed a moment ago is the likelier to be in trouble of its own, as `changes` says. One that raises
+//! no alert although it would is the less likely. Both tell troubles apart and say nothing of what caused an incident:
+//! there a silent CI is often the one at fault, because nobody watches it.
+//!
+//! Absent on purpose: alerts and the graph; `revise` asks them.
+
+use std::collections::BTreeMap;
+
+/// What it counts against a place that its CI is silent, as a logarithm, where CIs of its kind are known to speak: seven
+/// to one. One in ten roots is not watched, and some are the last to alert.
+const SILENT: f64 = 2.0;
+
+/// The same where nobody knows whether any CI of the kind is watched.
+const UNHEARD: f64 = 1.0;
+
+/// Whether the CI of a place alerts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Voice {
+    /// It does, or no CI stands for the place.
+    Speaks,
+    /// It does not, and it or CIs like it did before.
+    Silent,
+    /// It does not, and neither did any CI like it.
+    Unheard,
+}
+
+/// For each place how much likelier a trouble strikes there than elsewhere, as a logarithm.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Strikes {
+    voices: Vec<f64>,
+    /// By place and by instant, in seconds, what changes add; instants are in order.
+    changed: BTreeMap<u32, Vec<(f64, f64)>>,
+}
+
+impl Strikes {
+    /// The voice of the next place.
+    pub(crate) fn push(&mut self, voice: Voice) {
+        self.voices.push(match voice {
+            Voice::Speaks => 0.0,
+            Voice::Silent => -SILENT,
+            Voice::Unheard => -UNHEARD,
+        });
+    }
+
+    /// From this instant on, changes make a trouble there so many times likelier. Instants come in order.
+    pub(crate) fn change(&mut self, place: u32, at: f64, times: f64) {
+        self.changed.entry(place).or_default().push((at, times.ln()));
+    }
+
+    /// Of a trouble that strikes this place then.
+    pub(crate) fn at(&self, place: u32, onset: f64) -> f64 {
+        let voice = self.voices.get(place as usize).copied().unwrap_or(0.0);
+        let changed = self.changed.get(&place).and_then(|instants| {
+            let until = instants.partition_point(|&(at, _)| at <= onset);
+            instants[..until].last().map(|&(_, nats)| nats)
+        });
+        voice + changed.unwrap_or(0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_as_likely_as_its_voice_and_its_latest_change_say() {
+        let mut strikes = Strikes::default();
+        [Voice::Speaks, Voice::Silent, Voice::Unheard].into_iter().for_each(|voice| strikes.push(voice));
+        strikes.change(1, 30.0, std::f64::consts::E);
+        strikes.change(1, 60.0, 1.0);
+        let check = |place, onset, expected: f64| {
+            let found = strikes.at(place, onset);
+            assert!((found - expected).abs() < 1e-12, "{place} at {onset}: {found}");
+        };
+        check(0, 30.0, 0.0);
+        check(1, 29.0, -SILENT);
+        check(1, 45.0, 1.0 - SILENT);
+        check(1, 60.0, -SILENT);
+        check(2, 60.0, -UNHEARD);
+        check(7, 60.0, 0.0);
+    }
+}
