@@ -233,7 +233,7 @@ impl Alerts {
     }
 
     /// Earlier episodes of a fingerprint that are in hand, the first one first.
-    pub(crate) fn before(&self, fingerprint: Fingerprint, id: AlertId) -> impl Iterator<Item = Slot> + '_ {
+    pub(crate) fn before(&self, fingerprint: Fingerprint, id: AlertId) -> impl DoubleEndedIterator<Item = Slot> + '_ {
         self.earlier.get(&fingerprint).into_iter().flat_map(move |earlier| earlier.range(..id).map(|(_, &slot)| slot))
     }
 

@@ -22,6 +22,13 @@ use crate::wave::Recent;
 /// CIs at most.
 const OWN: usize = 2;
 
+/// In larger ones it flaps when it came at least so often within [`LATELY`], and then it is the same sign of the same
+/// trouble.
+const FLAPS: usize = 2;
+
+/// See [`FLAPS`].
+const LATELY: Duration = Duration::from_secs(900);
+
 /// How late an alert may be told and still be placed by when it began.
 const LATE: Duration = Duration::from_secs(900);
 
@@ -113,10 +120,17 @@ impl Engine {
         let chance = self.chance(ci, entry.name(), entry.began_at);
         let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
         let shared = self.suspects.shared(&self.graph, &suspects, self.history.fellows(ci), max_hops, when);
+        let earlier = self.alerts.before(entry.fingerprint, entry.id).rev().map(|earlier| self.alerts.get(earlier));
+        let earlier = earlier.take_while(|earlier| entry.began_at.since(earlier.began_at) <= LATELY);
+        let lately: Vec<u64> = earlier.filter_map(|earlier| earlier.incident).collect();
         let candidates = shared.iter().filter_map(|shared| {
             let live = self.incidents.get(&shared.incident).filter(|live| live.takes_alerts())?;
             let firing = live.is_open() && live.cis.get(&ci).is_some_and(|&firing| firing > 0);
-            let lasts = firing || live.cis.len() <= OWN && self.earlier_in(shared.incident, slot) > 0;
+            let again = || match live.cis.len() {
+                ..=OWN => self.earlier_in(shared.incident, slot) > 0,
+                _ => lately.iter().filter(|&&incident| incident == shared.incident).count() >= FLAPS,
+            };
+            let lasts = firing || again();
             correlate::weigh(rules.threshold, &self.graph, shared, (&live.row, lasts), at, chance)
         });
         correlate::best(candidates.collect())

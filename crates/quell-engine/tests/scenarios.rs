@@ -186,6 +186,24 @@ fn a_resolved_incident_reopens_within_its_window_and_not_after() {
 }
 
 #[test]
+fn an_alert_that_flaps_stays_where_it_flaps() {
+    // `pay` flaps in the incident of the database; half an hour after that struck it does so still, or comes again.
+    let incidents = |flaps: &[i64]| {
+        let mut desk = Desk::new(SHOP);
+        desk.tell(0, &[alert("Down", "db").starts(0)]);
+        desk.tell(5, &[alert("Errors", "web1").starts(5), alert("Errors", "web2").starts(5)]);
+        for &seconds in flaps {
+            desk.tell(seconds, &[alert("Slow", "pay").starts(seconds)]);
+            desk.tell(seconds + 30, &[alert("Slow", "pay").starts(seconds).ends(seconds + 30)]);
+        }
+        desk.tell(1800, &[alert("Slow", "pay").starts(1800)]);
+        desk.ledger.incidents.len()
+    };
+    assert_eq!(incidents(&[9, 120, 240, 480, 960]), 2);
+    assert_eq!(incidents(&[9, 120, 240, 480, 960, 1200]), 1);
+}
+
+#[test]
 fn the_same_episode_firing_again_is_revived_not_doubled() {
     let mut desk = Desk::new(SHOP);
     desk.tell(0, &[alert("Down", "db").starts(0).ends(10)]);
