@@ -114,7 +114,7 @@ fn a_change_tells_a_trouble_apart_that_another_would_explain() {
 
 #[test]
 fn what_is_silent_is_the_less_likely_to_be_struck() {
-    // Alerts of `a` and `b` may be of either; `sw` would have said so.
+    // All four hang on both alike.
     let check = |voices: [Voice; 2], expected| {
         let mut strikes = Strikes::default();
         voices.into_iter().for_each(|voice| strikes.push(voice));

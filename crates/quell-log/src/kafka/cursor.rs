@@ -291,7 +291,9 @@ impl Cursor {
                 see(at, envelope);
             }
             if at + 1 >= until {
-                self.known = if reaches { self.known.min(from) } else { self.known };
+                if reaches {
+                    self.known = self.known.min(from);
+                }
                 return Ok(());
             }
             patience = Instant::now() + ANSWER;
