@@ -107,7 +107,7 @@ impl Memory {
         travelled.end(now).for_each(|took| self.gauges.decided(took));
         let (alerts, incidents) = in_hand;
         self.gauges.in_hand(alerts, incidents);
-        self.gauges.unflushed(unflushed);
+        self.published.unflushed(unflushed as u64);
         self.published.applied(applied);
         if let Some(graph) = graph {
             self.published.in_force(&graph, checkpoint);

@@ -46,7 +46,6 @@ pub(crate) struct Gauges {
     unbound: IntCounterVec,
     alerts: Share,
     incidents: Share,
-    unflushed: Share,
     commits: Histogram,
     decisions: Histogram,
     appends: Histogram,
@@ -133,8 +132,6 @@ impl Gauges {
         }
         let alerts = IntGauge::new("quell_alerts_firing", "Alerts that fire")?;
         let incidents = IntGauge::new("quell_incidents_open", "Incidents that are open")?;
-        let unflushed = "Alerts whose latest repeats are counted in memory and on the log, and not yet in the store";
-        let unflushed = IntGauge::new("quell_alerts_unflushed", unflushed)?;
         let commits = HistogramOpts::new("quell_store_commit_seconds", "How long commits of effects took")
             .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]);
         let commits = Histogram::with_opts(commits)?;
@@ -152,14 +149,13 @@ impl Gauges {
             Opts::new("quell_build_info", "The version that runs").const_label("version", env!("CARGO_PKG_VERSION"));
         let build = IntGauge::with_opts(build)?;
         build.set(1);
-        let all: [Box<dyn Collector>; 12] = [
+        let all: [Box<dyn Collector>; 11] = [
             Box::new(received.clone()),
             Box::new(disposed.clone()),
             Box::new(crowded_out.clone()),
             Box::new(unbound.clone()),
             Box::new(alerts.clone()),
             Box::new(incidents.clone()),
-            Box::new(unflushed.clone()),
             Box::new(commits.clone()),
             Box::new(decisions.clone()),
             Box::new(appends.clone()),
@@ -179,7 +175,6 @@ impl Gauges {
             unbound,
             alerts: Share::of(alerts),
             incidents: Share::of(incidents),
-            unflushed: Share::of(unflushed),
             commits,
             decisions,
             appends,
@@ -194,8 +189,7 @@ impl Gauges {
     /// Those of another shard.
     pub(crate) fn beside(&self, shard: Shard) -> Self {
         self.epochs.with_label_values(&[&*shard.number.to_string()]);
-        let (alerts, incidents, unflushed) = (self.alerts.beside(), self.incidents.beside(), self.unflushed.beside());
-        Gauges { shard, alerts, incidents, unflushed, ..self.clone() }
+        Gauges { shard, alerts: self.alerts.beside(), incidents: self.incidents.beside(), ..self.clone() }
     }
 
     pub(crate) fn disposed(&self, disposed: Disposed) {
@@ -234,10 +228,6 @@ impl Gauges {
     pub(crate) fn in_hand(&self, alerts: u64, incidents: u64) {
         self.alerts.set(i64::try_from(alerts).unwrap_or(i64::MAX));
         self.incidents.set(i64::try_from(incidents).unwrap_or(i64::MAX));
-    }
-
-    pub(crate) fn unflushed(&self, alerts: usize) {
-        self.unflushed.set(i64::try_from(alerts).unwrap_or(i64::MAX));
     }
 
     /// A record was decided and remembered, so long after its receipt.

@@ -59,6 +59,8 @@ pub(crate) struct Published {
     appended: AtomicU64,
     /// The last record whose effects are committed.
     applied: AtomicU64,
+    /// Alerts of which repeats up to there are not in the store yet.
+    unflushed: AtomicU64,
     decided: watch::Sender<Position>,
     verdicts: Mutex<BTreeMap<Position, Verdict>>,
     /// The store does not take commits.
@@ -96,6 +98,7 @@ impl Published {
             topology: watch::channel(None).0,
             appended: AtomicU64::new(0),
             applied: AtomicU64::new(0),
+            unflushed: AtomicU64::new(0),
             decided: watch::channel(Position::START).0,
             verdicts: Mutex::default(),
             store_away: AtomicBool::new(false),
@@ -125,6 +128,18 @@ impl Published {
     pub(crate) fn restored(&self, position: Position) {
         self.appended(position);
         self.applied.store(position.0, Ordering::Release);
+    }
+
+    /// Of so many alerts the latest repeats are not in the store; said before their records are said to be decided.
+    pub(crate) fn unflushed(&self, alerts: u64) {
+        self.unflushed.store(alerts, Ordering::Release);
+    }
+
+    /// How many records wait to be decided, and of how many alerts the repeats decided by then wait to be written: both
+    /// are 0 only when everything received by then is in the store.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        // In this order: what is decided after the first look must not pass for written.
+        (self.lag(), self.unflushed.load(Ordering::Acquire))
     }
 
     pub(crate) fn lag(&self) -> u64 {

@@ -171,7 +171,7 @@ impl Turns {
         self.tails.decode_ahead(false);
         self.door.shelf.clear();
         self.door.gauges.in_hand(0, 0);
-        self.door.gauges.unflushed(0);
+        published.unflushed(0);
         published.turn_to(Role::StandingBy);
         ended
     }
