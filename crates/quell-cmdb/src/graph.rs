@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use petgraph::csr::Csr;
-use quell_domain::{Ci, CiId, Relationship, ServiceAtRisk, Timestamp, Topology};
+use quell_domain::{Ci, CiId, Layer, Relationship, ServiceAtRisk, Timestamp, Topology};
 
 use crate::blast::number_services;
 use crate::names::Names;
@@ -33,10 +33,12 @@ pub(crate) enum Tie {
     Several(u32),
 }
 
-/// A tie and how fresh it is.
+/// A tie, what it is made of, and how fresh it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Edge {
     pub(crate) tie: Tie,
+    /// The dependent stands on the dependency: one of the two can be touched, or a relationship says so.
+    pub(crate) footing: bool,
     /// An index into [`Graph::seen`]; [`NEVER_STALE`] where nothing wears out.
     pub(crate) seen: u32,
 }
@@ -196,6 +198,7 @@ impl Ties {
     fn of(topology: &Topology, names: &Names) -> Ties {
         let mut ties = Ties { list: Vec::with_capacity(topology.relationships().len()), ..Ties::default() };
         let mut instants = BTreeMap::new();
+        let physical: Vec<bool> = topology.cis().iter().map(|ci| ci.layer() == Layer::Physical).collect();
         let mut redundancies = topology.redundancies().iter().peekable();
         for of_one in topology.relationships().chunk_by(|a, b| a.from == b.from) {
             let Some(from) = of_one.first().map(|r| &r.from) else { continue };
@@ -205,7 +208,9 @@ impl Ties {
                 let Some(to_ix) = of_two.first().and_then(|r| names.id(&r.to)) else { continue };
                 let tie = ties.tie(of_two, &mut named);
                 let seen = ties.seen(of_two, &mut instants);
-                ties.list.push((from_ix.0, to_ix.0, Edge { tie, seen }));
+                let touched = physical[from_ix.at()] || physical[to_ix.at()];
+                let footing = touched || of_two.iter().any(Relationship::is_footing);
+                ties.list.push((from_ix.0, to_ix.0, Edge { tie, footing, seen }));
             }
             while let Some(redundancy) = redundancies.next_if(|redundancy| redundancy.ci <= *from) {
                 if let Some((_, group)) =

@@ -2,7 +2,10 @@
 //!
 //! Absent on purpose: any alert; this only measures the graph.
 
-use crate::graph::{CiIx, Graph, Scratch, Step, Tie};
+use crate::graph::{CiIx, Edge, Graph, Scratch, Step, Tie};
+
+/// How surely a failure passes on to what uses a CI and does not stand on it: callers wait, try again or do without.
+pub const USED: f64 = 0.6;
 
 /// A dependency over some hops.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -11,8 +14,8 @@ pub struct Reach {
     pub ci: CiIx,
     /// The least number of relationships on the way.
     pub hops: u32,
-    /// How strongly it is depended on along that way: the product over its ties of 1 for a hard one and of
-    /// `at_least / members` for an alternative.
+    /// How strongly it is depended on along that way: the product over its ties of 1 for what is stood on and [`USED`]
+    /// for what is used, and of `at_least / members` for an alternative.
     pub weight: f64,
 }
 
@@ -20,7 +23,7 @@ pub struct Reach {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Cone {
     /// The sum over all that hangs on it, itself among them, of how strongly it does: the [`Reach::weight`] of the
-    /// nearest way, times the decay for each hop.
+    /// nearest way.
     pub mass: f64,
     /// How many CIs hang on it at each number of hops, itself at 0.
     pub at: Vec<u32>,
@@ -29,7 +32,7 @@ pub struct Cone {
 impl Graph {
     /// What hangs on a CI within `max_hops`; at most `limit` CIs are looked at.
     #[must_use]
-    pub fn cone(&self, scratch: &mut Scratch, of: CiIx, max_hops: u32, limit: usize, decay: f64) -> Cone {
+    pub fn cone(&self, scratch: &mut Scratch, of: CiIx, max_hops: u32, limit: usize) -> Cone {
         scratch.begin(self);
         scratch.meet(of.0);
         scratch.queue.push(Step { ci: of.0, hops: 0, via: of.0, weight: 1.0 });
@@ -43,9 +46,9 @@ impl Graph {
                 continue;
             }
             let neighbours = self.dependents.neighbors_slice(step.ci);
-            for (&dependent, edge) in neighbours.iter().zip(self.dependents.edges_slice(step.ci)) {
+            for (&dependent, &edge) in neighbours.iter().zip(self.dependents.edges_slice(step.ci)) {
                 if scratch.queue.len() < limit && scratch.meet(dependent) {
-                    let weight = step.weight * decay * self.strength(edge.tie);
+                    let weight = step.weight * self.strength(edge);
                     scratch.queue.push(Step { ci: dependent, hops: step.hops + 1, via: step.ci, weight });
                 }
             }
@@ -77,18 +80,19 @@ impl Graph {
             let edges = self.dependencies.edges_slice(step.ci);
             for (&dependency, &edge) in neighbours.iter().zip(edges) {
                 if scratch.queue.len() < limit && scratch.meet(dependency) {
-                    let weight = step.weight * self.strength(edge.tie);
+                    let weight = step.weight * self.strength(edge);
                     scratch.queue.push(Step { ci: dependency, hops: step.hops + 1, via: step.ci, weight });
                 }
             }
         }
     }
 
-    /// What a CI depends on directly, each with how strongly: 1 for a hard tie, `at_least / members` for an alternative.
+    /// What a CI depends on directly, each with how strongly: 1 for what it stands on, [`USED`] for what it uses, and of
+    /// that `at_least / members` for an alternative.
     pub fn needs_of(&self, ci: CiIx) -> impl Iterator<Item = (CiIx, f64)> {
         let neighbours = self.dependencies.neighbors_slice(ci.0).iter();
         let edges = self.dependencies.edges_slice(ci.0).iter();
-        neighbours.zip(edges).map(|(&dependency, edge)| (CiIx(dependency), self.strength(edge.tie)))
+        neighbours.zip(edges).map(|(&dependency, &edge)| (CiIx(dependency), self.strength(edge)))
     }
 
     /// How many CIs hang on this one within `max_hops`, counted up to `limit`.
@@ -115,15 +119,17 @@ impl Graph {
         scratch.queue.len() - 1
     }
 
-    fn strength(&self, tie: Tie) -> f64 {
-        match tie {
+    /// How surely a failure passes over a tie.
+    fn strength(&self, edge: Edge) -> f64 {
+        let used = if edge.footing { 1.0 } else { USED };
+        used * match edge.tie {
             Tie::Hard => 1.0,
             Tie::Alternative(_) | Tie::Several(_) => {
                 let strength = |&group: &u32| {
                     let group = self.groups[group as usize];
                     f64::from(group.at_least) / f64::from(group.members.max(1))
                 };
-                self.groups_of(&tie).iter().map(strength).fold(0.0, f64::max)
+                self.groups_of(&edge.tie).iter().map(strength).fold(0.0, f64::max)
             }
         }
     }
@@ -146,6 +152,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_used_passes_a_failure_on_less_surely_than_what_is_stood_on() {
+        let graph = graph("web:service>api:service api:service>db:database db:database>h1:host web:service>h2:host");
+        let mut found = Vec::new();
+        graph.dependencies_in(&mut Scratch::default(), ids(&graph, "web")[0], 3, 100, &mut found);
+        let seen: Vec<(&str, f64)> = found.iter().map(|r| (graph.ci(r.ci).id.as_str(), r.weight)).collect();
+        let twice = USED * USED;
+        assert_eq!(seen, [("web", 1.0), ("api", USED), ("h2", 1.0), ("db", twice), ("h1", twice)]);
+    }
+
+    #[test]
     fn hops_and_limit_bound_the_walk() {
         let graph = graph("a>b b>c c>d");
         let mut found = Vec::new();
@@ -156,11 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn a_cone_weighs_dependents_by_their_ties_and_hops() {
-        let graph = graph("a>x b>x c>b d>x/pair d>e/pair");
-        let cone = graph.cone(&mut Scratch::default(), ids(&graph, "x")[0], 2, 100, 0.5);
+    fn a_cone_weighs_dependents_by_their_ties() {
+        let graph = graph("a:service>x:service b>x c>b d>x/pair d>e/pair");
+        let cone = graph.cone(&mut Scratch::default(), ids(&graph, "x")[0], 2, 100);
         assert_eq!(cone.at, [1, 3, 1]);
-        assert!((cone.mass - (1.0 + 0.5 + 0.5 + 0.25 + 0.25)).abs() < 1e-12, "{cone:?}");
+        assert!((cone.mass - (1.0 + USED + 1.0 + 1.0 + 0.5)).abs() < 1e-12, "{cone:?}");
     }
 
     #[test]

@@ -258,6 +258,13 @@ impl Relationship {
         Relationship { from, to, kind, redundancy: None, last_seen: None, ttl: None, source: None }
     }
 
+    /// Whether `from` stands on `to`, by its word: physical, or one of `runs_on`, `hosted_on` and `stored_on`.
+    #[must_use]
+    pub fn is_footing(&self) -> bool {
+        let footing = ["runs_on", "hosted_on", "stored_on"].iter().any(|word| self.kind.eq_ignore_ascii_case(word));
+        footing || Layer::of_kind(&self.kind) == Layer::Physical
+    }
+
     /// The instant from which on it is stale; `None` when it never is.
     #[must_use]
     pub fn stale_from(&self) -> Option<Timestamp> {
@@ -303,6 +310,14 @@ mod tests {
         }
         for kind in ["service", "virtual_machine", "app_server", "web server", "runs_on", "depends_on", "pod", ""] {
             assert_eq!(Layer::of_kind(kind), Layer::Logical, "{kind}");
+        }
+    }
+
+    #[test]
+    fn footings_by_kind() {
+        let footing = |kind: &str| Relationship::new(CiId::new("a"), CiId::new("b"), kind).is_footing();
+        for (kind, expected) in [("runs_on", true), ("Hosted_on", true), ("powered_by", true), ("depends_on", false)] {
+            assert_eq!(footing(kind), expected, "{kind}");
         }
     }
 

@@ -22,8 +22,8 @@ use crate::members::Member;
 /// How many causes an incident names at most.
 const NAMED: usize = 10;
 
-/// The probability that a failure passes one relationship on: rather than not.
-const PASSED: f64 = 2.0 / 3.0;
+/// The probability that a failure shows on a replica of what fails: rather than not.
+const SHOWN: f64 = 2.0 / 3.0;
 
 /// The probability that a CI on the way was reached although it is silent: monitors have gaps, but fewer gaps than eyes.
 const SILENT: f64 = 0.15;
@@ -141,7 +141,7 @@ impl Case<'_> {
                 tally.parts = parts;
                 // What was deployed of the whole was deployed of each of its replicas.
                 let common = parts > 1 || (self.changed)(above).is_some();
-                tally.nats += if common { reached_too(member.hit, PASSED) } else { 0.0 };
+                tally.nats += if common { reached_too(member.hit, SHOWN) } else { 0.0 };
             }
         }
     }
@@ -158,7 +158,7 @@ impl Case<'_> {
                 let arrived = ci != from && self.member(ci).is_some();
                 let silent = if ci == from { 1.0 } else { SILENT };
                 for (dependency, strength) in self.graph.needs_of(ci) {
-                    let sure = if arrived { sure } else { sure * silent * PASSED * strength };
+                    let sure = if arrived { sure } else { sure * silent * strength };
                     let known = surest.get(&dependency).copied();
                     if known.is_none_or(|known| sure > known) && (known.is_some() || surest.len() < self.limit) {
                         surest.insert(dependency, sure);
@@ -202,7 +202,7 @@ impl Case<'_> {
         let most = parts.iter().max_by(|a, b| a.own.total_cmp(&b.own).then(b.ci.cmp(&a.ci)));
         let Some(most) = most else { return f64::NEG_INFINITY };
         let like: f64 =
-            parts.iter().filter(|part| part.ci != most.ci).map(|part| reached_too(like(most, part), PASSED)).sum();
+            parts.iter().filter(|part| part.ci != most.ci).map(|part| reached_too(like(most, part), SHOWN)).sum();
         let hangs_on_it = self.tallies.get(&most.ci).map_or(0.0, |tally| tally.nats);
         UNWATCHED.ln() + most.own + like + hangs_on_it
     }

@@ -17,9 +17,6 @@ use quell_domain::Timestamp;
 
 use crate::pulse::Pulse;
 
-/// How much of a suspicion is left after one more relationship. A cause one hop away is likelier than one two hops away.
-const DECAY: f64 = 0.85;
-
 /// How strongly a replica hangs on what it is a replica of: they share what was deployed.
 pub(crate) const WHOLE: f64 = 0.85;
 
@@ -182,9 +179,7 @@ impl Suspects {
             self.lists.clear();
         }
         graph.dependencies_in(&mut self.scratch, ci, max_hops, limit, &mut self.reach);
-        let strength = |reach: &Reach| reach.weight * DECAY.powi(reach.hops.cast_signed());
-        let suspect =
-            |reach: &Reach| Suspect { place: Place::Ci(reach.ci), hops: reach.hops, strength: strength(reach) };
+        let suspect = |reach: &Reach| Suspect { place: Place::Ci(reach.ci), hops: reach.hops, strength: reach.weight };
         let mut wholes = graph.wholes_of(ci);
         let whole = wholes.next().filter(|_| wholes.next().is_none());
         let whole = whole.filter(|whole| self.reach.iter().all(|reach| reach.ci != *whole));
@@ -215,7 +210,7 @@ impl Suspects {
         if self.cones.len() >= LISTS {
             self.cones.clear();
         }
-        let mut cone = graph.cone(&mut self.scratch, ci, max_hops, CONE_LIMIT, DECAY);
+        let mut cone = graph.cone(&mut self.scratch, ci, max_hops, CONE_LIMIT);
         let parts = graph.alternatives_of(ci).filter(|(part, _)| graph.wholes_of(*part).count() == 1).count();
         cone.mass += WHOLE * f64::from(u32::try_from(parts).unwrap_or(u32::MAX));
         let cone = Arc::new(cone);
