@@ -102,6 +102,12 @@ impl History {
         (seconds, (self.all + PRIOR) / (seconds * self.cis.max(1.0) + PRIOR / setting))
     }
 
+    /// How many troubles that several CIs show strike each CI within `span`; one all in all before anything is known.
+    pub(crate) fn struck(&self, span: Duration) -> f64 {
+        let span = span.as_secs_f64();
+        (self.incidents() + 1.0) * span / ((self.learned.seconds + span) * self.cis.max(1.0))
+    }
+
     /// The share of the alerts that the CMDB knows no CI for.
     pub(crate) fn unknown(&self) -> f64 {
         let count = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));

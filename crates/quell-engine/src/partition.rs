@@ -26,10 +26,6 @@ const EARLY: f64 = 45.0;
 /// Nothing comes later than this, in seconds.
 const LATEST: usize = 5400;
 
-/// What a second trouble costs: among some hundred places and some ten onsets that it could have, one would fit by
-/// luck, and that two troubles strike at one time is rare.
-const COST: f64 = 12.0;
-
 /// What one more trouble behind several troubles costs.
 const COST_ABOVE: f64 = 10.0;
 
@@ -127,11 +123,6 @@ pub(crate) fn partition(sights: &[Sight], places: usize, strikes: &Strikes, abov
     search.strays();
     let surer = search.value.iter().zip(sights).map(|(value, sight)| value - sight.chance).collect();
     Found { troubles: search.troubles, of: search.of, surer, heads }
-}
-
-/// What one more trouble costs beside so many: the more there are, the higher is the rate at which they strike.
-fn cost(troubles: usize) -> f64 {
-    COST - (troubles.max(1) as f64).ln()
 }
 
 struct Search<'a> {
@@ -240,7 +231,7 @@ impl<'a> Search<'a> {
     /// What a trouble at this place from this onset on would add; `cis` is a first guess of how many it is seen on.
     fn gain(&mut self, place: u32, onset: f64, mut cis: f64) -> Gain {
         let mut gain = Gain { gain: f64::NEG_INFINITY, onset, cis };
-        let price = cost(self.troubles.len()) - self.strikes.at(place, onset);
+        let price = self.strikes.cost(self.troubles.len()) - self.strikes.at(place, onset);
         for _ in 0..3 {
             let (more, alerts, hit) = self.pass(place, onset, cis, false);
             if alerts < 2 {

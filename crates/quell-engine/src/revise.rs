@@ -37,8 +37,8 @@ const GROWTH_AT_REST: u64 = 16;
 /// CIs of an incident that stands alone.
 const SMALL: usize = 8;
 
-/// How much likelier than chance a trouble must make an alert that stands alone, as a logarithm: fifty times.
-const SURE: f64 = 4.0;
+/// How much likelier than chance a trouble must make an alert that stands alone, as a logarithm: seven times.
+const SURE: f64 = 2.0;
 
 /// Alerts that become an incident of their own at least; fewer stay with what they came with.
 const SPLIT: usize = 3;
@@ -290,7 +290,7 @@ impl Engine {
     /// it may be behind began.
     fn strikes(&self, units: &[Unit], sights: &[Sight], places: &Places) -> Strikes {
         let speak: BTreeSet<CiIx> = units.iter().filter_map(|unit| self.alerts.get(unit.slots[0]).ci).collect();
-        let mut strikes = Strikes::default();
+        let mut strikes = Strikes::new(self.history.struck(BACK));
         let mut changed: BTreeMap<u32, CiIx> = BTreeMap::new();
         for (number, place) in (0..).zip(&places.all) {
             strikes.push(match *place {

@@ -2,7 +2,8 @@
 //!
 //! A CI that was changed a moment ago is the likelier to be in trouble of its own, as `changes` says. One that raises
 //! no alert although it would is the less likely. Both tell troubles apart and say nothing of what caused an incident:
-//! there a silent CI is often the one at fault, because nobody watches it.
+//! there a silent CI is often the one at fault, because nobody watches it. And how often troubles strike a CI at all
+//! says how far a second one at the same time is to be believed.
 //!
 //! Absent on purpose: alerts and the graph; `revise` asks them.
 
@@ -15,6 +16,12 @@ const SILENT: f64 = 2.0;
 /// The same where nobody knows whether any CI of the kind is watched.
 const UNHEARD: f64 = 1.0;
 
+/// What each trouble costs beside how rarely one strikes: among some ten onsets that it could have, one would fit by luck.
+const LUCK: f64 = 2.5;
+
+/// Troubles for each CI and look, at the least and at the most: history says no more than that they are rare, or not.
+const RATE: (f64, f64) = (0.0001, 0.003);
+
 /// Whether the CI of a place alerts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Voice {
@@ -26,15 +33,28 @@ pub(crate) enum Voice {
     Unheard,
 }
 
-/// For each place how much likelier a trouble strikes there than elsewhere, as a logarithm.
-#[derive(Clone, Debug, Default)]
+/// For each place how much likelier a trouble strikes there than elsewhere, as a logarithm, and how rarely one strikes.
+#[derive(Clone, Debug)]
 pub(crate) struct Strikes {
+    cost: f64,
     voices: Vec<f64>,
     /// By place and by instant, in seconds, what changes add; instants are in order.
     changed: BTreeMap<u32, Vec<(f64, f64)>>,
 }
 
 impl Strikes {
+    /// Where so many troubles strike each CI in the time that is looked at.
+    pub(crate) fn new(rate: f64) -> Strikes {
+        let (rarest, most) = RATE;
+        Strikes { cost: LUCK - rate.clamp(rarest, most).ln(), voices: Vec::new(), changed: BTreeMap::new() }
+    }
+
+    /// How much better one more trouble must explain what is seen, beside so many: the more there are, the higher is the
+    /// rate at which they strike now.
+    pub(crate) fn cost(&self, troubles: usize) -> f64 {
+        self.cost - f64::from(u32::try_from(troubles).unwrap_or(u32::MAX)).max(1.0).ln()
+    }
+
     /// The voice of the next place.
     pub(crate) fn push(&mut self, voice: Voice) {
         self.voices.push(match voice {
@@ -66,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_place_is_as_likely_as_its_voice_and_its_latest_change_say() {
-        let mut strikes = Strikes::default();
+        let mut strikes = Strikes::new(0.0);
         [Voice::Speaks, Voice::Silent, Voice::Unheard].into_iter().for_each(|voice| strikes.push(voice));
         strikes.change(1, 30.0, std::f64::consts::E);
         strikes.change(1, 60.0, 1.0);
@@ -80,5 +100,19 @@ mod tests {
         check(1, 60.0, -SILENT);
         check(2, 60.0, -UNHEARD);
         check(7, 60.0, 0.0);
+    }
+
+    #[test]
+    fn one_more_trouble_costs_the_less_the_oftener_they_strike() {
+        let check = |rate: f64, troubles: usize, expected: f64| {
+            let cost = Strikes::new(rate).cost(troubles);
+            assert!((cost - expected).abs() < 1e-12, "{rate} beside {troubles}: {cost}");
+        };
+        let (rarest, most) = RATE;
+        check(0.001, 0, LUCK - 0.001_f64.ln());
+        check(0.001, 1, LUCK - 0.001_f64.ln());
+        check(0.001, 10, LUCK - 0.01_f64.ln());
+        check(0.0, 1, LUCK - rarest.ln());
+        check(1.0, 1, LUCK - most.ln());
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Before, Search, Trouble, cost};
+use super::{Before, Search, Trouble};
 
 /// Two troubles are compared when they struck within so many seconds.
 const WITHIN: f64 = 900.0;
@@ -118,7 +118,7 @@ impl Search<'_> {
             homes.push((at, of, best));
         }
         let Trouble { place, onset, .. } = self.troubles[small as usize];
-        (lost <= cost(beside(gone)) - self.strikes.at(place, onset)).then_some(homes)
+        (lost <= self.strikes.cost(beside(gone)) - self.strikes.at(place, onset)).then_some(homes)
     }
 
     /// The trouble with which this one would better be one, and where that would have struck.
@@ -140,7 +140,7 @@ impl Search<'_> {
             })
             .collect();
         let trouble = self.troubles[small as usize];
-        let saved = cost(beside(gone)) - self.strikes.at(trouble.place, trouble.onset);
+        let saved = self.strikes.cost(beside(gone)) - self.strikes.at(trouble.place, trouble.onset);
         let mut best: Option<(f64, u32, u32)> = None;
         for (other, theirs) in (0..).zip(self.troubles.clone()) {
             if other == small || gone[other as usize] || (theirs.onset - trouble.onset).abs() > WITHIN {

@@ -9,7 +9,7 @@ use crate::strikes::Voice;
 /// explain; chance is once a day for each CI.
 #[track_caller]
 fn check(places: &[&str], alerts: &str, expected: &[&str]) {
-    check_known(&Strikes::default(), places, alerts, expected);
+    check_known(&Strikes::new(0.0), places, alerts, expected);
 }
 
 /// The same where something is known of the places beforehand.
@@ -103,7 +103,7 @@ fn a_change_tells_a_trouble_apart_that_another_would_explain() {
     let alerts = "a@0 b@5 c@10 d@15 e@20 f@1200 g@1205 h@1210";
     let apart = ["sw: a@0 b@5 c@10 d@15 e@20", "app: f@1200 g@1205 h@1210"];
     let changed = |times: f64| {
-        let mut strikes = Strikes::default();
+        let mut strikes = Strikes::new(0.0);
         [Voice::Speaks; 2].into_iter().for_each(|voice| strikes.push(voice));
         strikes.change(1, 1200.0, times);
         strikes
@@ -116,7 +116,7 @@ fn a_change_tells_a_trouble_apart_that_another_would_explain() {
 fn what_is_silent_is_the_less_likely_to_be_struck() {
     // All four hang on both alike.
     let check = |voices: [Voice; 2], expected| {
-        let mut strikes = Strikes::default();
+        let mut strikes = Strikes::new(0.0);
         voices.into_iter().for_each(|voice| strikes.push(voice));
         check_known(&strikes, &["sw: a b c d", "array: a b c d"], "a@0 b@10 c@20 d@30", &[expected]);
     };
@@ -138,7 +138,7 @@ fn what_nothing_ties_goes_to_the_liveliest_trouble() {
     let quarter = [(0, 0.25_f64.ln())];
     let tied = |at, ci| sight(at, ci, &quarter, 0.0);
     let sights = |stray| [tied(0.0, 0), tied(3.0, 1), tied(6.0, 2), sight(9.0, 3, &[], stray)];
-    let of = |stray| partition(&sights(stray), 1, &Strikes::default(), &mut |_| Vec::new()).of;
+    let of = |stray| partition(&sights(stray), 1, &Strikes::new(0.0), &mut |_| Vec::new()).of;
     assert_eq!(of(0.05), [Some(0); 4]);
     assert_eq!(of(0.0), [Some(0), Some(0), Some(0), None]);
 }

@@ -39,7 +39,7 @@ pub(crate) fn settings() -> Settings {
             window: Duration::from_secs(300),
             background: Duration::from_secs(7200),
             max_hops: 4,
-            threshold: 0.5,
+            threshold: 0.55,
             unbound_by: vec!["alertname".into(), "job".into()],
         },
         lifecycle: Lifecycle {
