@@ -2,7 +2,7 @@
 //!
 //! Absent on purpose: what is counted as it happens (`gauges`).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -19,6 +19,8 @@ pub(crate) struct Shown {
     away: IntGauge,
     lags: IntGaugeVec,
     deciding: IntGaugeVec,
+    /// Two looks at once must not mix their figures.
+    looking: Mutex<()>,
 }
 
 impl Shown {
@@ -34,7 +36,7 @@ impl Shown {
         let help = "1 while this node decides in a shard, 0 while it stands by or takes over";
         let deciding = IntGaugeVec::new(Opts::new("quell_deciding", help), &["shard"])?;
         let shards = shards.into_iter().map(|(shard, published)| (shard.number.to_string(), published)).collect();
-        Ok(Shown { shards, lag, unflushed, away, lags, deciding })
+        Ok(Shown { shards, lag, unflushed, away, lags, deciding, looking: Mutex::default() })
     }
 }
 
@@ -48,6 +50,7 @@ impl Collector for Shown {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut records, mut alerts) = (0, 0);
         for (number, published) in &self.shards {
             let (lag, unflushed) = published.waiting();
