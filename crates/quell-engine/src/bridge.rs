@@ -13,6 +13,7 @@ use quell_domain::{Reason, Timestamp};
 use crate::correlate;
 use crate::engine::Engine;
 use crate::moving::By;
+use crate::part::Part;
 
 /// CIs of an incident that may still be merged into another.
 const SMALL: usize = 8;
@@ -26,7 +27,9 @@ const SURE: f64 = 0.88;
 impl Engine {
     /// Merges a small incident into the one that it turns out to belong to.
     pub(crate) fn bridge(&mut self, number: u64) {
-        if let Some((into, mean)) = self.better_home(number) {
+        if self.has(Part::Bridge)
+            && let Some((into, mean)) = self.better_home(number)
+        {
             self.merge_into(into, number, mean);
         }
     }
@@ -61,7 +64,8 @@ impl Engine {
             let chance = self.chance(ci, name, *at);
             let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
             let when = self.when(*at);
-            for shared in self.suspects.shared(&self.graph, &suspects, self.history.fellows(ci), max_hops, when) {
+            let fellows = if self.has(Part::Fellows) { self.history.fellows(ci) } else { &[] };
+            for shared in self.suspects.shared(&self.graph, &suspects, fellows, max_hops, when) {
                 *homes.entry(shared.incident).or_default() += correlate::probability(shared.expected, chance);
             }
         }

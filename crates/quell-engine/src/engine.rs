@@ -20,6 +20,7 @@ use crate::heard::Heard;
 use crate::history::History;
 use crate::learn::Learned;
 use crate::lifecycle::{Given, Live};
+use crate::part::Part;
 use crate::problems::Known;
 use crate::ruled::Marks;
 use crate::settings::Settings;
@@ -66,6 +67,7 @@ pub struct Engine {
     /// Problems, and what incidents were taken for.
     pub(crate) problems: Known,
     pub(crate) turn: Turn,
+    pub(crate) left_out: Option<Part>,
 }
 
 /// What one input touches; rows are made of it when the input is done, each once.
@@ -115,6 +117,7 @@ impl Engine {
             changes: Recent::default(),
             problems: Known::default(),
             turn: Turn::default(),
+            left_out: None,
         }
     }
 
@@ -327,7 +330,8 @@ impl Engine {
                 self.history = History::new(Arc::clone(self.history.learned()), &self.graph);
             }
             Artefact::Rules(settings) => self.settings = settings,
-            Artefact::Learned(learned) => self.history = History::new(learned, &self.graph),
+            Artefact::Learned(learned) if self.has(Part::History) => self.history = History::new(learned, &self.graph),
+            Artefact::Learned(_) => {}
         }
     }
 

@@ -24,6 +24,7 @@ mod locate;
 mod members;
 mod moving;
 mod operator;
+mod part;
 mod partition;
 mod place;
 pub mod problems;
@@ -49,6 +50,7 @@ pub use heard::{Link, PairKey, pair_key};
 pub use learn::Learned;
 pub use ledger::Ledger;
 pub use locate::STANDS_OUT;
+pub use part::Part;
 pub use problems::{
     ProblemEffects, ProblemLedger, ProblemRow, ProblemSnapshot, Recognised, RecognitionRow, SignatureRow,
 };

@@ -13,6 +13,7 @@ use crate::bind::{Bound, bind};
 use crate::correlate::{self, Candidate};
 use crate::engine::Engine;
 use crate::lifecycle::Given;
+use crate::part::Part;
 use crate::ruled::{Marks, Ruled};
 use crate::suspects::When;
 use crate::threshold::Gate;
@@ -119,7 +120,8 @@ impl Engine {
         let at = when.at;
         let chance = self.chance(ci, entry.name(), entry.began_at);
         let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
-        let shared = self.suspects.shared(&self.graph, &suspects, self.history.fellows(ci), max_hops, when);
+        let fellows = if self.has(Part::Fellows) { self.history.fellows(ci) } else { &[] };
+        let shared = self.suspects.shared(&self.graph, &suspects, fellows, max_hops, when);
         let earlier = self.alerts.before(entry.fingerprint, entry.id).rev().map(|earlier| self.alerts.get(earlier));
         let earlier = earlier.take_while(|earlier| entry.began_at.since(earlier.began_at) <= LATELY);
         let lately: Vec<u64> = earlier.filter_map(|earlier| earlier.incident).collect();
@@ -128,7 +130,10 @@ impl Engine {
             let firing = live.is_open() && live.cis.get(&ci).is_some_and(|&firing| firing > 0);
             let again = || match live.cis.len() {
                 ..=OWN => self.earlier_in(shared.incident, slot) > 0,
-                _ => lately.iter().filter(|&&incident| incident == shared.incident).count() >= FLAPS,
+                _ => {
+                    self.has(Part::Flapping)
+                        && lately.iter().filter(|&&incident| incident == shared.incident).count() >= FLAPS
+                }
             };
             let lasts = firing || again();
             correlate::weigh(rules.threshold, &self.graph, shared, (&live.row, lasts), at, chance)

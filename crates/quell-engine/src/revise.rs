@@ -17,6 +17,7 @@ use quell_domain::{AlertId, CiId, Fingerprint, Reason};
 use crate::alerts::Slot;
 use crate::engine::Engine;
 use crate::moving::By;
+use crate::part::Part;
 use crate::partition::{Found, Sight, partition};
 use crate::strikes::{Strikes, Voice};
 use crate::suspects::{KIN, Place, Suspect, WHOLE};
@@ -105,7 +106,7 @@ impl Engine {
     /// Looks again at an incident and what is around it, if both have grown by a good part since they were last looked
     /// at. What grows on while there is little new around it is looked at when it has come to rest.
     pub(crate) fn revise(&mut self, number: u64) {
-        if !self.revisable(number) || !self.grown(number) {
+        if !self.has(Part::Together) || !self.revisable(number) || !self.grown(number) {
             return;
         }
         let around = self.around(number);
@@ -290,11 +291,12 @@ impl Engine {
     /// it may be behind began.
     fn strikes(&self, units: &[Unit], sights: &[Sight], places: &Places) -> Strikes {
         let speak: BTreeSet<CiIx> = units.iter().filter_map(|unit| self.alerts.get(unit.slots[0]).ci).collect();
-        let mut strikes = Strikes::new(self.history.struck(BACK));
+        let rate = if self.has(Part::Rate) { self.history.struck(BACK) } else { 0.0 };
+        let mut strikes = Strikes::new(rate);
         let mut changed: BTreeMap<u32, CiIx> = BTreeMap::new();
         for (number, place) in (0..).zip(&places.all) {
             strikes.push(match *place {
-                Place::Ci(ci) if speak.contains(&ci) => Voice::Speaks,
+                Place::Ci(ci) if speak.contains(&ci) || !self.has(Part::Silence) => Voice::Speaks,
                 Place::Ci(ci) if self.history.heard(&self.graph, ci) => Voice::Silent,
                 Place::Ci(_) => Voice::Unheard,
                 Place::Kin(_) | Place::Part(_) | Place::Fellow(_) => Voice::Speaks,

@@ -15,6 +15,7 @@ use quell_domain::{AlertId, Reason, Timestamp};
 use crate::alerts::Slot;
 use crate::engine::Engine;
 use crate::moving::By;
+use crate::part::Part;
 
 /// The length of a wave's front.
 const FRONT: Duration = Duration::from_secs(30);
@@ -98,7 +99,7 @@ impl Engine {
     /// Splits off the second wave, if the alert that just joined completes one.
     pub(crate) fn split_wave(&mut self, number: u64, slot: Slot) {
         let at = self.alerts.get(slot).began_at;
-        let Some(wave) = self.live(number).recent.wave(at) else { return };
+        let Some(wave) = self.live(number).recent.wave(at).filter(|_| self.has(Part::SecondWave)) else { return };
         let reason = Reason::new(
             "second_wave",
             "{alerts} alerts within {seconds} s, most of them for the second time: a new trouble in the same place",

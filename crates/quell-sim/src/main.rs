@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use quell_engine::Settings;
+use quell_engine::{Part, Settings};
 use quell_sim::storms::spread::FaultKind;
 use quell_sim::torture::{self, ClusterOptions, Options, Shape};
 use quell_sim::{quality, storms};
@@ -165,14 +165,17 @@ fn score(Score { seeds, first_seed, cis, shape, ablate, json }: &Score) {
     for &cis in cis {
         let options = shape.options(0, cis);
         let name = format!("{cis} CIs{}", if shape.gaps { " with gaps" } else { "" });
-        let whole = storms::score::run(&options, seeds.clone(), &settings);
+        let whole = storms::score::run(&options, seeds.clone(), &settings, None);
         if *ablate {
-            let without = storms::score::SWITCHES.iter().map(|(part, switch)| {
+            let by_settings = storms::score::SWITCHES.iter().map(|(part, switch)| {
                 let mut settings = Settings::clone(&settings);
                 switch(&mut settings);
-                (*part, storms::score::run(&options, seeds.clone(), &Arc::new(settings)).quell)
+                (*part, storms::score::run(&options, seeds.clone(), &Arc::new(settings), None))
             });
-            ablations += &storms::table::ablation(&name, &whole.quell, &without.collect::<Vec<_>>());
+            let by_parts = Part::ALL
+                .into_iter()
+                .map(|part| (part.words(), storms::score::run(&options, seeds.clone(), &settings, Some(part))));
+            ablations += &storms::table::ablation(&name, &whole, &by_settings.chain(by_parts).collect::<Vec<_>>());
         }
         scored.push((name, whole));
     }

@@ -11,7 +11,7 @@ use quell_domain::{
     Activation, Alert, AlertId, ArtefactKind, CiId, Digest, Fingerprint, Incident, Input, Moment, Position, Shard,
     Source, Timestamp,
 };
-use quell_engine::{AlertChange, Artefact, Effects, Engine, Learned, Settings, learn};
+use quell_engine::{AlertChange, Artefact, Effects, Engine, Learned, Part, Settings, learn};
 use serde_json::json;
 
 /// The digest under which the topology is activated; any will do, nothing is stored.
@@ -75,6 +75,11 @@ impl Replay {
         };
         replay.apply(start, &Input::Activate(Activation { kind: ArtefactKind::Topology, digest: TOPOLOGY }));
         replay
+    }
+
+    /// Decides without a part from now on.
+    pub fn leave_out(&mut self, part: Part) {
+        self.engine.leave_out(part);
     }
 
     /// The time of the last thing applied.

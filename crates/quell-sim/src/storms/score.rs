@@ -5,12 +5,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quell_cmdb::Graph;
 use quell_domain::{AlertId, CiId, Source};
-use quell_engine::Settings;
+use quell_engine::{Part, Settings};
 
 use super::{Options, Storm, files, storm, wire};
 use crate::quality::baselines::{self, Scores, Seen};
@@ -37,19 +38,19 @@ pub struct StormScore {
     pub baselines: Vec<(&'static str, PartitionScore)>,
 }
 
-/// A change of the settings that switches one part of the decision off.
+/// A change of the settings that leaves out one part of the decision.
 pub type Switch = (&'static str, fn(&mut Settings));
 
-/// Parts that can be switched off, each by its name.
+/// What can be left out by settings, each by its name; the engine's own [`Part`]s can be, too.
 pub const SWITCHES: &[Switch] = &[
     ("the graph", |settings| settings.correlation.max_hops = 0),
     ("changes", |settings| settings.limits.recent_changes = 0),
 ];
 
-/// Scores a storm.
+/// Scores a storm, decided without a part where one is given.
 #[must_use]
-pub fn score(storm: &Storm, settings: &Arc<Settings>) -> StormScore {
-    let (filed, named) = replay(storm, settings);
+pub fn score(storm: &Storm, settings: &Arc<Settings>, without: Option<Part>) -> StormScore {
+    let (filed, named) = replay(storm, settings, without);
     let part = |at: usize| &*storm.estate.parts[at].id;
     let seen: Vec<Seen<'_>> = storm
         .episodes
@@ -88,9 +89,10 @@ pub fn score(storm: &Storm, settings: &Arc<Settings>) -> StormScore {
 }
 
 /// Where the engine files each episode in the end, and what it names for each fault when that is about to be mended.
-fn replay(storm: &Storm, settings: &Arc<Settings>) -> (Vec<Filed>, Vec<Vec<(CiId, f64)>>) {
+fn replay(storm: &Storm, settings: &Arc<Settings>, without: Option<Part>) -> (Vec<Filed>, Vec<Vec<(CiId, f64)>>) {
     let graph = Arc::new(Graph::new(storm.cmdb.clone()));
     let mut replay = Replay::new(settings, &graph, wire::START);
+    without.into_iter().for_each(|part| replay.leave_out(part));
     let mut ids: Vec<Option<AlertId>> = vec![None; storm.episodes.len()];
     let mut due: Vec<usize> = (0..storm.faults.len()).collect();
     due.sort_by(|&a, &b| storm.faults[b].mended.total_cmp(&storm.faults[a].mended));
@@ -173,6 +175,8 @@ pub struct Summary {
     pub quell: Figures,
     /// Medians of each baseline's, by name.
     pub baselines: Vec<(&'static str, Figures)>,
+    /// Quell's of each storm.
+    pub each: Vec<Figures>,
 }
 
 impl Summary {
@@ -184,16 +188,22 @@ impl Summary {
     }
 }
 
-/// Scores the storms of these seeds and takes the median of each figure.
+/// Scores the storms of these seeds, decided without a part where one is given, and takes the median of each figure.
 #[must_use]
-pub fn run(options: &Options, seeds: std::ops::Range<u64>, settings: &Arc<Settings>) -> Summary {
-    let scores: Vec<StormScore> =
-        seeds.map(|seed| score(&storm(&Options { seed, estate: seed, ..options.clone() }), settings)).collect();
+pub fn run(options: &Options, seeds: Range<u64>, settings: &Arc<Settings>, without: Option<Part>) -> Summary {
+    let scores: Vec<StormScore> = seeds
+        .map(|seed| score(&storm(&Options { seed, estate: seed, ..options.clone() }), settings, without))
+        .collect();
     let partition = |of: &dyn Fn(&StormScore) -> PartitionScore| {
         let rows: Vec<[f64; 8]> = scores.iter().map(|score| figures(&of(score))).collect();
         std::array::from_fn(|at| median(rows.iter().map(|row| row[at]).collect()))
     };
-    let causes = [0, 2, 4].map(|k| median(scores.iter().map(|score| score.causes.at[k]).collect()));
+    let causes = |score: &StormScore| [0, 2, 4].map(|k| score.causes.at[k]);
+    let each: Vec<Figures> = scores
+        .iter()
+        .map(|score| Figures { partition: figures(&score.partition), causes: Some(causes(score)) })
+        .collect();
+    let causes = [0, 1, 2].map(|k| median(scores.iter().map(|score| causes(score)[k]).collect()));
     let names = scores.first().map(|score| score.baselines.iter().map(|(name, _)| *name).collect::<Vec<_>>());
     let baselines = names.unwrap_or_default().into_iter().enumerate().map(|(at, name)| {
         (name, Figures { partition: partition(&|score: &StormScore| score.baselines[at].1), causes: None })
@@ -205,6 +215,7 @@ pub fn run(options: &Options, seeds: std::ops::Range<u64>, settings: &Arc<Settin
         sizes: [size(|score| score.faults), size(|score| score.episodes), size(|score| score.noise)],
         quell: Figures { partition: partition(&|score: &StormScore| score.partition), causes: Some(causes) },
         baselines: baselines.collect(),
+        each,
     }
 }
 
@@ -239,7 +250,7 @@ mod tests {
     #[test]
     fn storms_count_when_neither_time_nor_two_hops_tell_them_apart() {
         let figures = |b3| Figures { partition: [b3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], causes: None };
-        let with = |baselines| Summary { seeds: 1, sizes: [0.0; 3], quell: figures(1.0), baselines };
+        let with = |baselines| Summary { seeds: 1, sizes: [0.0; 3], quell: figures(1.0), baselines, each: Vec::new() };
         assert!(with(vec![("time gap, 60 s", figures(0.8)), ("same label, 5 min", figures(0.9))]).counts());
         assert!(!with(vec![("topology ≤ 2 hops, 5 min", figures(0.81))]).counts());
     }

@@ -43,17 +43,38 @@ fn line(text: &mut String, name: &str, figures: &Figures) {
     let _ = writeln!(text, "  {name:26}{}", cells.concat());
 }
 
-/// The ablation: quell whole, and with each part off, with the difference.
+/// The ablation: what leaving out each part adds to each figure, storm by storm: the mean and its standard error.
 #[must_use]
-pub fn ablation(name: &str, whole: &Figures, without: &[(&'static str, Figures)]) -> String {
+pub fn ablation(name: &str, whole: &Summary, without: &[(&'static str, Summary)]) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "{name}, each part off in turn:");
-    let _ = writeln!(text, "  {:26}{}", "", HEAD.map(|head| format!("{head:>10}")).concat());
-    line(&mut text, "whole", whole);
-    for (part, figures) in without {
-        line(&mut text, &format!("without {part}"), figures);
+    let _ = writeln!(text, "{name}, the mean difference over {} storms without each part:", whole.seeds);
+    let _ = writeln!(text, "  {:36}{}", "", HEAD.map(|head| format!("{head:>14}")).concat());
+    for (part, summary) in without {
+        let pairs: Vec<_> = whole.each.iter().map(row).zip(summary.each.iter().map(row)).collect();
+        let column =
+            |at: usize| difference(&pairs.iter().map(|(whole, part)| part[at] - whole[at]).collect::<Vec<_>>());
+        let cells: Vec<String> = (0..HEAD.len())
+            .map(|at| column(at).map_or(format!("{:>14}", "-"), |(mean, error)| format!("{mean:>+8.3}±{error:.3}")))
+            .collect();
+        let _ = writeln!(text, "  without {part:28}{}", cells.concat());
     }
     text
+}
+
+fn row(figures: &Figures) -> [f64; HEAD.len()] {
+    let mut row = [0.0; HEAD.len()];
+    let cells = figures.partition.into_iter().chain(figures.causes.unwrap_or_default());
+    row.iter_mut().zip(cells).for_each(|(cell, figure)| *cell = figure);
+    row
+}
+
+/// The mean of differences and its standard error; `None` of fewer than two.
+#[expect(clippy::cast_precision_loss, reason = "a count of storms")]
+fn difference(differences: &[f64]) -> Option<(f64, f64)> {
+    let count = differences.len() as f64;
+    let mean = differences.iter().sum::<f64>() / count;
+    let squares: f64 = differences.iter().map(|difference| (difference - mean).powi(2)).sum();
+    (differences.len() > 1).then(|| (mean, (squares / (count - 1.0) / count).sqrt()))
 }
 
 /// The same for programs.
@@ -62,7 +83,7 @@ pub fn json(settings: &[Setting]) -> Value {
     let settings: Vec<Value> = settings
         .iter()
         .map(|(name, summary)| {
-            let Summary { seeds, sizes: [faults, episodes, noise], quell, baselines } = summary;
+            let Summary { seeds, sizes: [faults, episodes, noise], quell, baselines, each: _ } = summary;
             json!({
                 "name": name,
                 "seeds": seeds,
@@ -98,4 +119,16 @@ fn figures(figures: &Figures) -> Value {
         value["ac5"] = json!(ac5);
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_told_with_its_error() {
+        let (mean, error) = difference(&[1.0, 2.0, 3.0]).expect("three");
+        assert!((mean - 2.0).abs() < 1e-12 && (error - (1.0_f64 / 3.0).sqrt()).abs() < 1e-12, "{mean} {error}");
+        assert_eq!(difference(&[1.0]), None);
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use quell_engine::Part;
+
 use super::*;
 use crate::quality::replay::shipped;
 
@@ -115,8 +117,18 @@ fn a_folder_that_was_written_can_be_scored() {
 
 #[test]
 fn every_episode_is_filed() {
-    let score = score::score(&small(1), &Arc::new(shipped()));
+    let score = score::score(&small(1), &Arc::new(shipped()), None);
     assert_eq!(score.partition.missed, 0);
     assert_eq!(score.causes.faults, score.faults);
     assert!(score.partition.b3 > 0.0 && score.noise > 0);
+}
+
+#[test]
+fn what_is_left_out_is_missed() {
+    let (storm, settings) = (small(1), Arc::new(shipped()));
+    let whole = score::score(&storm, &settings, None).partition;
+    for part in [Part::Together, Part::History] {
+        let without = score::score(&storm, &settings, Some(part)).partition;
+        assert!(without.b3 < whole.b3, "without {}: {} and not less than {}", part.words(), without.b3, whole.b3);
+    }
 }

@@ -1,0 +1,66 @@
+//! Parts of the decision that can be left out, to measure what each of them is worth.
+//!
+//! Absent on purpose: a key in a file; an engine that decides in earnest has all of them.
+
+use crate::engine::Engine;
+
+/// A part of the decision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// Whatever was learned from history.
+    History,
+    /// CIs that alert together although no relationship says so.
+    Fellows,
+    /// Alerts that were put where they are one by one are looked at again together.
+    Together,
+    /// History says how rarely troubles strike; without it a second one is always as dear as can be.
+    Rate,
+    /// A CI that is silent is the less likely to be where a trouble struck.
+    Silence,
+    /// An alert that flapped a moment ago stays where it flapped.
+    Flapping,
+    /// What an incident has for the second time is split off.
+    SecondWave,
+    /// Small incidents are merged into what they turn out to belong to.
+    Bridge,
+}
+
+impl Part {
+    /// Every part.
+    pub const ALL: [Part; 8] = [
+        Part::History,
+        Part::Fellows,
+        Part::Together,
+        Part::Rate,
+        Part::Silence,
+        Part::Flapping,
+        Part::SecondWave,
+        Part::Bridge,
+    ];
+
+    /// What it is called.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Part::History => "history",
+            Part::Fellows => "fellows in history",
+            Part::Together => "looking together",
+            Part::Rate => "how rarely troubles strike",
+            Part::Silence => "silence",
+            Part::Flapping => "flapping",
+            Part::SecondWave => "second waves",
+            Part::Bridge => "bridges",
+        }
+    }
+}
+
+impl Engine {
+    /// Decides without this part from now on.
+    pub fn leave_out(&mut self, part: Part) {
+        self.left_out = Some(part);
+    }
+
+    pub(crate) fn has(&self, part: Part) -> bool {
+        self.left_out != Some(part)
+    }
+}
