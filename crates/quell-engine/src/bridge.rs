@@ -64,8 +64,7 @@ impl Engine {
             let chance = self.chance(ci, name, *at);
             let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
             let when = self.when(*at);
-            let fellows = if self.has(Part::Fellows) { self.history.fellows(ci) } else { &[] };
-            for shared in self.suspects.shared(&self.graph, &suspects, fellows, max_hops, when) {
+            for shared in self.suspects.shared(&self.graph, &suspects, self.history.fellows(ci), max_hops, when) {
                 *homes.entry(shared.incident).or_default() += correlate::probability(shared.expected, chance);
             }
         }

@@ -330,8 +330,7 @@ impl Engine {
                 self.history = History::new(Arc::clone(self.history.learned()), &self.graph);
             }
             Artefact::Rules(settings) => self.settings = settings,
-            Artefact::Learned(learned) if self.has(Part::History) => self.history = History::new(learned, &self.graph),
-            Artefact::Learned(_) => {}
+            Artefact::Learned(learned) => self.history = History::new(self.counted(learned), &self.graph),
         }
     }
 

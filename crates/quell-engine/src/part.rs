@@ -2,7 +2,11 @@
 //!
 //! Absent on purpose: a key in a file; an engine that decides in earnest has all of them.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::engine::Engine;
+use crate::learn::Learned;
 
 /// A part of the decision.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,5 +66,14 @@ impl Engine {
 
     pub(crate) fn has(&self, part: Part) -> bool {
         self.left_out != Some(part)
+    }
+
+    /// What was learned, as far as it counts.
+    pub(crate) fn counted(&self, learned: Arc<Learned>) -> Arc<Learned> {
+        match self.left_out {
+            Some(Part::History) => Arc::default(),
+            Some(Part::Fellows) => Arc::new(Learned { fellows: BTreeMap::new(), ..Learned::clone(&learned) }),
+            _ => learned,
+        }
     }
 }

@@ -120,8 +120,7 @@ impl Engine {
         let at = when.at;
         let chance = self.chance(ci, entry.name(), entry.began_at);
         let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
-        let fellows = if self.has(Part::Fellows) { self.history.fellows(ci) } else { &[] };
-        let shared = self.suspects.shared(&self.graph, &suspects, fellows, max_hops, when);
+        let shared = self.suspects.shared(&self.graph, &suspects, self.history.fellows(ci), max_hops, when);
         let earlier = self.alerts.before(entry.fingerprint, entry.id).rev().map(|earlier| self.alerts.get(earlier));
         let earlier = earlier.take_while(|earlier| entry.began_at.since(earlier.began_at) <= LATELY);
         let lately: Vec<u64> = earlier.filter_map(|earlier| earlier.incident).collect();
