@@ -1,5 +1,6 @@
 //! What history teaches: how often each CI alerts by chance, which alerts come alone and which in storms, how late a
-//! rule fires, how rare an alert is, and which CIs fail together though no relationship says so.
+//! rule fires, how rare an alert is, how soon alerts come again, and which CIs fail together though no relationship says
+//! so.
 //!
 //! No labels are used: who was right is not asked. Learned state is an artefact like a topology: made of what is
 //! remembered, stored by its digest, and in force from where the log activates it, so that a replay decides the same.
@@ -10,8 +11,9 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
 use quell_cmdb::{CiIx, Graph};
-use quell_domain::{Alert, AlertState, CiId, Timestamp};
+use quell_domain::{Alert, AlertState, CiId, Fingerprint, Timestamp};
 
+use crate::again::Again;
 use crate::signs::{Signs, named, value};
 use crate::suspects::{Place, Suspects};
 
@@ -47,7 +49,8 @@ const STORM: usize = 64;
 pub struct NameSeen {
     /// Episodes.
     pub seen: u64,
-    /// Of them, weighed: an alert that comes alone counts 1, one of n that come together 1/n.
+    /// Of them, weighed: an alert that comes alone counts 1, one of n that come together 1/n, and one that comes again as
+    /// the same trouble's as much as it did the last time.
     pub alone: f64,
     /// Seconds by which it is late, as a rule: the 20th percentile of the time since the first alert of its incident,
     /// over incidents of several CIs.
@@ -95,6 +98,8 @@ pub struct Learned {
     pub fired: BTreeMap<CiId, BTreeMap<String, Fired>>,
     /// CIs that fail together with a CI.
     pub fellows: BTreeMap<CiId, Vec<Fellow>>,
+    /// How soon after their end alerts come again.
+    pub again: Again,
 }
 
 /// When it is worth learning anew: `known` episodes were learned from `since` ago, and there are `total` now.
@@ -102,6 +107,11 @@ pub struct Learned {
 pub fn due(known: u64, total: u64, since: Duration) -> bool {
     let more = total.saturating_sub(known);
     more > 0 && (since >= Duration::from_secs(3600) || more >= 100 && more >= known)
+}
+
+/// When an alert ended, or was last heard of.
+fn ended_at(alert: &Alert) -> Timestamp {
+    alert.ends_at.map_or(alert.last_seen, |end| end.max(alert.last_seen))
 }
 
 struct Heard<'a> {
@@ -135,6 +145,9 @@ impl Learned {
             seconds: last.at.since(first.at).as_secs_f64(),
             episodes: heard.len() as u64,
             unbound: heard.iter().filter(|heard| heard.ci.is_none()).count() as u64,
+            again: Again::of(
+                heard.iter().map(|heard| (heard.alert.fingerprint, heard.at, ended_at(heard.alert), heard.fires)),
+            ),
             ..Learned::default()
         };
         learned.count(graph, &heard, &company(graph, max_hops, &heard));
@@ -144,8 +157,14 @@ impl Learned {
     }
 
     fn count(&mut self, graph: &Graph, heard: &[Heard<'_>], company: &[u32]) {
+        let mut last: HashMap<Fingerprint, (Timestamp, f64), BuildHasherDefault<DefaultHasher>> = HashMap::default();
         for (heard, &others) in heard.iter().zip(company) {
             let alone = 1.0 / (1.0 + f64::from(others));
+            let alone = last.get(&heard.alert.fingerprint).map_or(alone, |&(end, before)| {
+                let same = self.again.same(heard.at.since(end));
+                same * before + (1.0 - same) * alone
+            });
+            last.insert(heard.alert.fingerprint, (ended_at(heard.alert), alone));
             if let Some(ci) = heard.ci {
                 *self.troubles.entry(graph.ci(ci).id.clone()).or_default() += alone;
             }

@@ -5,6 +5,7 @@
 
 #![deny(clippy::iter_over_hash_type)]
 
+pub mod again;
 mod alerts;
 mod bind;
 mod bridge;

@@ -21,7 +21,7 @@ pub enum Part {
     Rate,
     /// A CI that is silent is the less likely to be where a trouble struck.
     Silence,
-    /// An alert that flapped a moment ago stays where it flapped.
+    /// An alert that ended a moment ago and comes again stays where it was.
     Flapping,
     /// What an incident has for the second time is split off.
     SecondWave,

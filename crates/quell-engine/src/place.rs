@@ -13,7 +13,6 @@ use crate::bind::{Bound, bind};
 use crate::correlate::{self, Candidate};
 use crate::engine::Engine;
 use crate::lifecycle::Given;
-use crate::part::Part;
 use crate::ruled::{Marks, Ruled};
 use crate::suspects::When;
 use crate::threshold::Gate;
@@ -22,13 +21,6 @@ use crate::wave::Recent;
 /// An alert that comes back is the same trouble where it is the trouble, not one sign of many: in an incident of so many
 /// CIs at most.
 const OWN: usize = 2;
-
-/// In larger ones it flaps when it came at least so often within [`LATELY`], and then it is the same sign of the same
-/// trouble.
-const FLAPS: usize = 2;
-
-/// See [`FLAPS`].
-const LATELY: Duration = Duration::from_secs(900);
 
 /// How late an alert may be told and still be placed by when it began.
 const LATE: Duration = Duration::from_secs(900);
@@ -61,7 +53,7 @@ impl Engine {
                 Some(candidate)
             }
             Ruled::Apart => None,
-            Ruled::Free => self.candidate(slot),
+            Ruled::Free => self.again(slot).or_else(|| self.candidate(slot)),
         };
         let opened = candidate.is_none();
         match candidate {
@@ -121,20 +113,10 @@ impl Engine {
         let chance = self.chance(ci, entry.name(), entry.began_at);
         let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
         let shared = self.suspects.shared(&self.graph, &suspects, self.history.fellows(ci), max_hops, when);
-        let earlier = self.alerts.before(entry.fingerprint, entry.id).rev().map(|earlier| self.alerts.get(earlier));
-        let earlier = earlier.take_while(|earlier| entry.began_at.since(earlier.began_at) <= LATELY);
-        let lately: Vec<u64> = earlier.filter_map(|earlier| earlier.incident).collect();
         let candidates = shared.iter().filter_map(|shared| {
             let live = self.incidents.get(&shared.incident).filter(|live| live.takes_alerts())?;
             let firing = live.is_open() && live.cis.get(&ci).is_some_and(|&firing| firing > 0);
-            let again = || match live.cis.len() {
-                ..=OWN => self.earlier_in(shared.incident, slot) > 0,
-                _ => {
-                    self.has(Part::Flapping)
-                        && lately.iter().filter(|&&incident| incident == shared.incident).count() >= FLAPS
-                }
-            };
-            let lasts = firing || again();
+            let lasts = firing || live.cis.len() <= OWN && self.earlier_in(shared.incident, slot) > 0;
             correlate::weigh(rules.threshold, &self.graph, shared, (&live.row, lasts), at, chance)
         });
         correlate::best(candidates.collect())
@@ -147,6 +129,11 @@ impl Engine {
         let wholes = self.graph.wholes_of(ci);
         let changed = wholes.chain([ci]).map(|ci| self.changes.times(ci, began_at));
         usual * changed.fold(1.0, f64::max)
+    }
+
+    /// How many alerts of this name a second come by chance on any one thing that the CMDB does not know.
+    pub(crate) fn chance_unbound(&self, name: &str) -> f64 {
+        self.history.mean(self.settings.correlation.background).1 * self.history.alone(name)
     }
 
     /// For an alert that began then; one that comes very late is taken to have come a little late.

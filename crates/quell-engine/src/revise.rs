@@ -263,9 +263,9 @@ impl Engine {
             }
             let entry = self.alerts.get(unit.slots[0]);
             let chance = match ci {
-                Some(ci) => self.history.chance(ci, background),
-                None => self.history.mean(background).1,
-            } * self.history.alone(entry.name());
+                Some(ci) => self.history.chance(ci, background) * self.history.alone(entry.name()),
+                None => self.chance_unbound(entry.name()),
+            };
             let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
             let kind = u32::try_from(kinds.len()).unwrap_or(u32::MAX);
             let all = f64::from(u32::try_from(self.graph.len()).unwrap_or(u32::MAX)).max(1.0);

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use quell_domain::CiId;
+use quell_engine::again::{Again, Span};
 use quell_engine::learn::{Fellow, Fired, Learned, NameSeen};
 use serde::{Deserialize, Serialize};
 
 /// The version of the shape that is written and read.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +31,8 @@ struct LearnedText {
     /// Incidents, and the values told in them.
     fired: BTreeMap<String, BTreeMap<String, (u32, Vec<f64>)>>,
     fellows: BTreeMap<String, Vec<(String, f64)>>,
+    /// Alerts that came again in each span after their end, and the seconds in which they could have.
+    again: [(u64, f64); 4],
 }
 
 /// What every version says first.
@@ -55,7 +58,8 @@ pub enum LearnedError {
 /// Writes it.
 #[must_use]
 pub fn encode(learned: &Learned) -> Vec<u8> {
-    let Learned { seconds, episodes, unbound, incidents, several, troubles, names, alerted, fired, fellows } = learned;
+    let Learned { seconds, episodes, unbound, incidents, several, troubles, names, alerted, fired, fellows, again } =
+        learned;
     let text = |ci: &CiId| ci.as_str().to_owned();
     let name = |(name, seen): (&String, &NameSeen)| {
         let NameSeen { seen, alone, delay } = *seen;
@@ -75,6 +79,7 @@ pub fn encode(learned: &Learned) -> Vec<u8> {
         alerted: alerted.iter().map(|(ci, incidents)| (text(ci), *incidents)).collect(),
         fired: fired.iter().map(|(ci, names)| (text(ci), names.iter().map(fire).collect())).collect(),
         fellows: fellows.iter().map(|(ci, others)| (text(ci), others.iter().map(fellow).collect())).collect(),
+        again: again.spans.map(|Span { came, seconds }| (came, seconds)),
     };
     serde_json::to_vec(&text).expect("plain values with text keys always serialise")
 }
@@ -105,6 +110,7 @@ pub fn decode(bytes: &[u8]) -> Result<Learned, LearnedError> {
         alerted,
         fired,
         fellows,
+        again,
     } = text;
     let fellow = |(ci, share): (String, f64)| Fellow { ci: CiId::new(&ci), share };
     let fire = |(name, (incidents, values))| (name, Fired { incidents, values });
@@ -122,6 +128,7 @@ pub fn decode(bytes: &[u8]) -> Result<Learned, LearnedError> {
             .into_iter()
             .map(|(ci, others)| (CiId::new(&ci), others.into_iter().map(fellow).collect()))
             .collect(),
+        again: Again { spans: again.map(|(came, seconds)| Span { came, seconds }) },
     })
 }
 
@@ -136,6 +143,7 @@ pub struct LearnedJson {
     late: Part<NameJson>,
     cis: Part<CiJson>,
     fellows: Part<FellowJson>,
+    again: Vec<AgainJson>,
 }
 
 /// The first of a list, and how many there are in all.
@@ -167,12 +175,30 @@ struct FellowJson {
     share: f64,
 }
 
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct AgainJson {
+    within_seconds: f64,
+    alerts: u64,
+    same: f64,
+}
+
 /// The state with at most `most` of each list: the names that come alone most often, those that are latest, the CIs
 /// with most troubles of their own, and the CIs that most surely fail together.
 #[must_use]
 pub fn shown(learned: &Learned, most: usize) -> LearnedJson {
-    let Learned { seconds, episodes, unbound, incidents, several: _, troubles, names, alerted, fired: _, fellows } =
-        learned;
+    let Learned {
+        seconds,
+        episodes,
+        unbound,
+        incidents,
+        several: _,
+        troubles,
+        names,
+        alerted,
+        fired: _,
+        fellows,
+        again,
+    } = learned;
     let name = |(name, seen): &(&String, &NameSeen)| {
         let NameSeen { seen, alone, delay } = **seen;
         let count = f64::from(u32::try_from(seen).unwrap_or(u32::MAX)).max(1.0);
@@ -201,6 +227,7 @@ pub fn shown(learned: &Learned, most: usize) -> LearnedJson {
             most,
             fellow,
         ),
+        again: again.shown().map(|(within_seconds, alerts, same)| AgainJson { within_seconds, alerts, same }).into(),
     }
 }
 
@@ -233,6 +260,7 @@ mod tests {
             alerted: [(CiId::new("a"), 2)].into(),
             fired: [(CiId::new("a"), [("Down".to_owned(), Fired { incidents: 2, values: vec![0.7] })].into())].into(),
             fellows: [(CiId::new("a"), vec![fellow])].into(),
+            again: Again { spans: [1, 5, 2, 0].map(|came| Span { came, seconds: 0.1 + came as f64 / 3.0 }) },
         }
     }
 
@@ -254,15 +282,17 @@ mod tests {
         assert_eq!((&text["late"]["total"], &text["late"]["first"]), (&2.into(), &name("Late", 2, 0.25, 60.0)));
         assert_eq!(text["cis"]["first"], serde_json::json!([{"ci": "b", "troubles": 5.0, "incidents": 0}]));
         assert_eq!(text["fellows"]["first"], serde_json::json!([{"ci": "a", "fellow": "b", "share": 1.0 / 3.0}]));
+        let same = learned.again.same(std::time::Duration::from_secs(300));
+        assert_eq!(text["again"][1], serde_json::json!({"within_seconds": 300.0, "alerts": 5, "same": same}));
     }
 
     #[test]
     fn a_newer_version_is_refused_and_an_older_one_counts_as_nothing() {
-        let text = String::from_utf8(encode(&learned())).expect("JSON").replace("\"version\":2", "\"version\":3");
+        let text = String::from_utf8(encode(&learned())).expect("JSON").replace("\"version\":3", "\"version\":4");
         let refused = decode(text.as_bytes()).expect_err("from the future");
-        assert_eq!(refused.to_string(), "the learned state has version 3; allowed: up to 2");
+        assert_eq!(refused.to_string(), "the learned state has version 4; allowed: up to 3");
         assert!(decode(b"{}").is_err());
-        let old = br#"{"version": 1, "seconds": 1.0, "whatever": "it had"}"#;
+        let old = br#"{"version": 2, "seconds": 1.0, "whatever": "it had"}"#;
         assert_eq!(decode(old).expect("an older version"), Learned::default());
     }
 }
