@@ -4,6 +4,9 @@
 
 use crate::graph::{CiIx, Edge, Graph, Scratch, Step, Tie};
 
+/// How surely a failure passes on to what stands on a CI: nearly always.
+pub const STOOD_ON: f64 = 0.9;
+
 /// How surely a failure passes on to what uses a CI and does not stand on it: callers wait, try again or do without.
 pub const USED: f64 = 0.6;
 
@@ -14,8 +17,8 @@ pub struct Reach {
     pub ci: CiIx,
     /// The least number of relationships on the way.
     pub hops: u32,
-    /// How strongly it is depended on along that way: the product over its ties of 1 for what is stood on and [`USED`]
-    /// for what is used, and of `at_least / members` for an alternative.
+    /// How strongly it is depended on along that way: the product over its ties of [`STOOD_ON`] or [`USED`], and of
+    /// `at_least / members` for an alternative.
     pub weight: f64,
 }
 
@@ -87,8 +90,8 @@ impl Graph {
         }
     }
 
-    /// What a CI depends on directly, each with how strongly: 1 for what it stands on, [`USED`] for what it uses, and of
-    /// that `at_least / members` for an alternative.
+    /// What a CI depends on directly, each with how strongly: [`STOOD_ON`] or [`USED`], and of that
+    /// `at_least / members` for an alternative.
     pub fn needs_of(&self, ci: CiIx) -> impl Iterator<Item = (CiIx, f64)> {
         let neighbours = self.dependencies.neighbors_slice(ci.0).iter();
         let edges = self.dependencies.edges_slice(ci.0).iter();
@@ -121,17 +124,18 @@ impl Graph {
 
     /// How surely a failure passes over a tie.
     fn strength(&self, edge: Edge) -> f64 {
-        let used = if edge.footing { 1.0 } else { USED };
-        used * match edge.tie {
-            Tie::Hard => 1.0,
-            Tie::Alternative(_) | Tie::Several(_) => {
-                let strength = |&group: &u32| {
-                    let group = self.groups[group as usize];
-                    f64::from(group.at_least) / f64::from(group.members.max(1))
-                };
-                self.groups_of(&edge.tie).iter().map(strength).fold(0.0, f64::max)
+        let passes = if edge.footing { STOOD_ON } else { USED };
+        passes
+            * match edge.tie {
+                Tie::Hard => 1.0,
+                Tie::Alternative(_) | Tie::Several(_) => {
+                    let strength = |&group: &u32| {
+                        let group = self.groups[group as usize];
+                        f64::from(group.at_least) / f64::from(group.members.max(1))
+                    };
+                    self.groups_of(&edge.tie).iter().map(strength).fold(0.0, f64::max)
+                }
             }
-        }
     }
 }
 
@@ -148,7 +152,8 @@ mod tests {
         graph.dependencies_in(&mut Scratch::default(), ids(&graph, "a")[0], 2, 100, &mut found);
         let seen: Vec<(&str, u32, f64)> =
             found.iter().map(|r| (graph.ci(r.ci).id.as_str(), r.hops, r.weight)).collect();
-        assert_eq!(seen, [("a", 0, 1.0), ("b", 1, 1.0), ("d", 1, 0.5), ("e", 1, 0.5), ("c", 2, 1.0)]);
+        let (one, half) = (STOOD_ON, STOOD_ON / 2.0);
+        assert_eq!(seen, [("a", 0, 1.0), ("b", 1, one), ("d", 1, half), ("e", 1, half), ("c", 2, one * one)]);
     }
 
     #[test]
@@ -158,7 +163,8 @@ mod tests {
         graph.dependencies_in(&mut Scratch::default(), ids(&graph, "web")[0], 3, 100, &mut found);
         let seen: Vec<(&str, f64)> = found.iter().map(|r| (graph.ci(r.ci).id.as_str(), r.weight)).collect();
         let twice = USED * USED;
-        assert_eq!(seen, [("web", 1.0), ("api", USED), ("h2", 1.0), ("db", twice), ("h1", twice)]);
+        let expected = [("web", 1.0), ("api", USED), ("h2", STOOD_ON), ("db", twice), ("h1", twice * STOOD_ON)];
+        assert_eq!(seen, expected);
     }
 
     #[test]
@@ -176,7 +182,8 @@ mod tests {
         let graph = graph("a:service>x:service b>x c>b d>x/pair d>e/pair");
         let cone = graph.cone(&mut Scratch::default(), ids(&graph, "x")[0], 2, 100);
         assert_eq!(cone.at, [1, 3, 1]);
-        assert!((cone.mass - (1.0 + USED + 1.0 + 1.0 + 0.5)).abs() < 1e-12, "{cone:?}");
+        let expected = 1.0 + USED + STOOD_ON + STOOD_ON * STOOD_ON + STOOD_ON / 2.0;
+        assert!((cone.mass - expected).abs() < 1e-12, "{cone:?}");
     }
 
     #[test]

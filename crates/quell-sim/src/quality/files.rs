@@ -215,6 +215,11 @@ pub struct Node {
     pub kind: String,
 }
 
+/// True when the edge says that its source stands on its target.
+fn is_footing(edge: &Edge) -> bool {
+    Relationship::new(CiId::new(&edge.source), CiId::new(&edge.target), &edge.label).is_footing()
+}
+
 /// How two of them hang together.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Edge {
@@ -247,7 +252,7 @@ impl Map {
 
     /// The graph as quell's topology.
     ///
-    /// `hosted_on` is `runs_on`; whatever says that one uses another (`control_flow`, `data_flow`, `calls`, …) is
+    /// `hosted_on` is `runs_on`, and other words for what one stands on stay as they are; whatever says that one uses another (`control_flow`, `data_flow`, `calls`, …) is
     /// `depends_on`. `instance_of` turns round: a service depends on its instances, which are alternatives of one
     /// redundancy of which one must be up; and each of them depends on what its service uses, because it is the
     /// instances that do the calling.
@@ -271,7 +276,7 @@ impl Map {
                 "hosted_on" | "runs_on" => {
                     found.insert((&edge.source, &edge.target, "runs_on", false));
                 }
-                "connected_to" | "part_of" => {
+                word if word == "part_of" || is_footing(edge) => {
                     found.insert((&edge.source, &edge.target, &edge.label, false));
                 }
                 _ => {
