@@ -46,6 +46,7 @@ impl Engine {
     /// Finds an alert's incident, or opens one; true when it opened one. `ordinal` is for one that it opens, unique
     /// within the record.
     pub(crate) fn seat(&mut self, moment: Moment, ordinal: u32, slot: Slot, given: &mut Given) -> bool {
+        let mut came_again = false;
         let candidate = match self.ruled(slot) {
             Ruled::Join(candidate) => Some(candidate),
             Ruled::Twin(of, candidate) => {
@@ -53,7 +54,11 @@ impl Engine {
                 Some(candidate)
             }
             Ruled::Apart => None,
-            Ruled::Free => self.again(slot).or_else(|| self.candidate(slot)),
+            Ruled::Free => {
+                let again = self.again(slot);
+                came_again = again.is_some();
+                again.or_else(|| self.candidate(slot))
+            }
         };
         let opened = candidate.is_none();
         match candidate {
@@ -68,7 +73,9 @@ impl Engine {
             }
         }
         self.mark(slot);
-        if let Some(number) = self.alerts.get(slot).incident.filter(|&number| self.earlier_in(number, slot) == 1) {
+        // What comes again as the same trouble's is no second wave.
+        let incident = self.alerts.get(slot).incident.filter(|_| !came_again);
+        if let Some(number) = incident.filter(|&number| self.earlier_in(number, slot) == 1) {
             self.split_wave(number, slot);
         }
         opened

@@ -204,6 +204,21 @@ fn an_alert_that_comes_again_soon_stays_where_it_was() {
 }
 
 #[test]
+fn what_a_sender_repeats_is_no_second_wave() {
+    let hosts = ["h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"];
+    let mut desk = Desk::new("h1>sw h2>sw h3>sw h4>sw h5>sw h6>sw h7>sw h8>sw");
+    for start in [0, 200] {
+        for (host, second) in hosts.iter().zip(start..) {
+            desk.tell(second, &[alert("Down", host).starts(second)]);
+        }
+        for (host, second) in hosts.iter().zip(start..) {
+            desk.tell(second + 60, &[alert("Down", host).starts(second).ends(second + 60)]);
+        }
+    }
+    assert_eq!(desk.ledger.incidents.len(), 1, "{:?}", desk.incidents());
+}
+
+#[test]
 fn an_alert_that_no_ci_is_known_for_comes_again_where_it_was() {
     let mut desk = Desk::new(SHOP);
     for seconds in [0, 500] {
