@@ -7,7 +7,7 @@
 //!
 //! Absent on purpose: what comes for the first time (`correlate`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
@@ -50,19 +50,16 @@ impl Again {
     pub(crate) fn of(alerts: impl Iterator<Item = (Fingerprint, Timestamp, Timestamp, bool)>) -> Again {
         let mut again = Again::default();
         let mut ended: HashMap<Fingerprint, Timestamp, BuildHasherDefault<DefaultHasher>> = HashMap::default();
-        let mut firing: HashSet<Fingerprint, BuildHasherDefault<DefaultHasher>> = HashSet::default();
         let mut now = Timestamp::default();
         for (fingerprint, began_at, ended_at, fires) in alerts {
             now = began_at;
-            if let Some(end) = ended.insert(fingerprint, ended_at) {
+            // What fires cannot come again.
+            let before = if fires { ended.remove(&fingerprint) } else { ended.insert(fingerprint, ended_at) };
+            if let Some(end) = before {
                 again.note(began_at.since(end), true);
             }
-            if fires {
-                firing.insert(fingerprint);
-            }
         }
-        let mut over: Vec<(Fingerprint, Timestamp)> =
-            ended.into_iter().filter(|(fingerprint, _)| !firing.contains(fingerprint)).collect();
+        let mut over: Vec<(Fingerprint, Timestamp)> = ended.into_iter().collect();
         // Sums of fractions depend on their order.
         over.sort_unstable();
         over.iter().for_each(|(_, end)| again.note(now.since(*end), false));

@@ -58,6 +58,11 @@ pub(crate) struct Entry {
     pub(crate) twin_of: Option<AlertId>,
 }
 
+/// Of an alert that ended: when that was, or when it was last heard of, whichever is later.
+pub(crate) fn told_ended_at(ends_at: Option<Timestamp>, last_seen: Timestamp) -> Timestamp {
+    ends_at.map_or(last_seen, |end| end.max(last_seen))
+}
+
 impl Entry {
     /// The row, without the reasons: a store keeps those it has.
     pub(crate) fn row(&self, shard: u32) -> Alert {
@@ -157,9 +162,9 @@ impl Entry {
         u64::from(self.twin_of.is_none())
     }
 
-    /// Of one that ended: when that was, or when it was last heard of, whichever is later.
+    /// See [`told_ended_at`].
     pub(crate) fn told_ended_at(&self) -> Timestamp {
-        self.ends_at.map_or(self.last_seen, |end| end.max(self.last_seen))
+        told_ended_at(self.ends_at, self.last_seen)
     }
 
     /// Of one that ended: nobody said so, it was only not heard of for too long.

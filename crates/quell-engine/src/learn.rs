@@ -14,6 +14,7 @@ use quell_cmdb::{CiIx, Graph};
 use quell_domain::{Alert, AlertState, CiId, Fingerprint, Timestamp};
 
 use crate::again::Again;
+use crate::alerts::told_ended_at;
 use crate::signs::{Signs, named, value};
 use crate::suspects::{Place, Suspects};
 
@@ -109,11 +110,6 @@ pub fn due(known: u64, total: u64, since: Duration) -> bool {
     more > 0 && (since >= Duration::from_secs(3600) || more >= 100 && more >= known)
 }
 
-/// When an alert ended, or was last heard of.
-fn ended_at(alert: &Alert) -> Timestamp {
-    alert.ends_at.map_or(alert.last_seen, |end| end.max(alert.last_seen))
-}
-
 struct Heard<'a> {
     at: Timestamp,
     ci: Option<CiIx>,
@@ -145,9 +141,14 @@ impl Learned {
             seconds: last.at.since(first.at).as_secs_f64(),
             episodes: heard.len() as u64,
             unbound: heard.iter().filter(|heard| heard.ci.is_none()).count() as u64,
-            again: Again::of(
-                heard.iter().map(|heard| (heard.alert.fingerprint, heard.at, ended_at(heard.alert), heard.fires)),
-            ),
+            again: Again::of(heard.iter().map(|heard| {
+                (
+                    heard.alert.fingerprint,
+                    heard.at,
+                    told_ended_at(heard.alert.ends_at, heard.alert.last_seen),
+                    heard.fires,
+                )
+            })),
             ..Learned::default()
         };
         learned.count(graph, &heard, &company(graph, max_hops, &heard));
@@ -164,7 +165,7 @@ impl Learned {
                 let same = self.again.same(heard.at.since(end));
                 same * before + (1.0 - same) * alone
             });
-            last.insert(heard.alert.fingerprint, (ended_at(heard.alert), alone));
+            last.insert(heard.alert.fingerprint, (told_ended_at(heard.alert.ends_at, heard.alert.last_seen), alone));
             if let Some(ci) = heard.ci {
                 *self.troubles.entry(graph.ci(ci).id.clone()).or_default() += alone;
             }
