@@ -130,7 +130,10 @@ impl Engine {
         let units = self.units(&around);
         let (sights, mut places) = self.sights(&units);
         let count = places.all.len();
-        let strikes = self.strikes(&units, &sights, &places);
+        let mut strikes = self.strikes(&units, &sights, &places);
+        if at_rest {
+            strikes.all_seen(self.graph.len());
+        }
         let found = partition(&sights, count, &strikes, &mut |place| self.above(&mut places, place));
         self.act_on(&units, &places, &found);
     }

@@ -22,6 +22,13 @@ const LUCK: f64 = 2.5;
 /// Troubles for each CI and look, at the least and at the most: history says no more than that they are rare, or not.
 const RATE: (f64, f64) = (0.0001, 0.003);
 
+/// So many more troubles strike an estate at about the same time as one, wherever in it: storms are made of faults that
+/// overlap. In a small estate that says more of each CI than how rarely troubles strike it.
+const ALONG: f64 = 1.0;
+
+/// As [`RATE`], at the most beside a trouble.
+const MOST_ALONG: f64 = 0.01;
+
 /// Whether the CI of a place alerts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Voice {
@@ -36,7 +43,10 @@ pub(crate) enum Voice {
 /// For each place how much likelier a trouble strikes there than elsewhere, as a logarithm, and how rarely one strikes.
 #[derive(Clone, Debug)]
 pub(crate) struct Strikes {
-    cost: f64,
+    /// Troubles for each CI and look.
+    rate: f64,
+    /// The same beside a trouble.
+    along: f64,
     voices: Vec<f64>,
     /// By place and by instant, in seconds, what changes add; instants are in order.
     changed: BTreeMap<u32, Vec<(f64, f64)>>,
@@ -46,13 +56,23 @@ impl Strikes {
     /// Where so many troubles strike each CI in the time that is looked at.
     pub(crate) fn new(rate: f64) -> Strikes {
         let (rarest, most) = RATE;
-        Strikes { cost: LUCK - rate.clamp(rarest, most).ln(), voices: Vec::new(), changed: BTreeMap::new() }
+        let rate = rate.clamp(rarest, most);
+        Strikes { rate, along: rate, voices: Vec::new(), changed: BTreeMap::new() }
+    }
+
+    /// All that is to be seen is there, in an estate of so many CIs: a further trouble may have come along with the first.
+    pub(crate) fn all_seen(&mut self, cis: usize) {
+        let cis = f64::from(u32::try_from(cis).unwrap_or(u32::MAX)).max(1.0);
+        self.along = (self.rate + ALONG / cis).min(MOST_ALONG);
     }
 
     /// How much better one more trouble must explain what is seen, beside so many: the more there are, the higher is the
     /// rate at which they strike now.
     pub(crate) fn cost(&self, troubles: usize) -> f64 {
-        self.cost - f64::from(u32::try_from(troubles).unwrap_or(u32::MAX)).max(1.0).ln()
+        LUCK - match troubles {
+            0 => self.rate.ln(),
+            _ => self.along.ln() + f64::from(u32::try_from(troubles).unwrap_or(u32::MAX)).ln(),
+        }
     }
 
     /// The voice of the next place.
@@ -114,5 +134,21 @@ mod tests {
         check(0.001, 10, LUCK - 0.01_f64.ln());
         check(0.0, 1, LUCK - rarest.ln());
         check(1.0, 1, LUCK - most.ln());
+    }
+
+    #[test]
+    fn once_all_is_seen_a_second_trouble_costs_less_the_smaller_the_estate() {
+        let check = |rate: f64, cis: usize, along: f64| {
+            let mut strikes = Strikes::new(rate);
+            strikes.all_seen(cis);
+            let (first, second, third) = (strikes.cost(0), strikes.cost(1), strikes.cost(2));
+            assert!((first - Strikes::new(rate).cost(0)).abs() < 1e-12, "the first costs what it costs");
+            assert!((second - (LUCK - along.ln())).abs() < 1e-12, "{rate}, {cis} CIs: {second}");
+            assert!((third - (second - 2.0_f64.ln())).abs() < 1e-12, "{rate}, {cis} CIs: {third}");
+        };
+        check(0.001, 1_000, 0.002);
+        check(0.001, 1_000_000, 0.001_001);
+        check(0.001, 10, MOST_ALONG);
+        check(0.001, 0, MOST_ALONG);
     }
 }
