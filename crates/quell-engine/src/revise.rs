@@ -132,7 +132,7 @@ impl Engine {
         let count = places.all.len();
         let mut strikes = self.strikes(&units, &sights, &places);
         if at_rest {
-            strikes.all_seen(self.graph.len());
+            strikes.all_seen();
         }
         let found = partition(&sights, count, &strikes, &mut |place| self.above(&mut places, place));
         self.act_on(&units, &places, &found);
@@ -295,7 +295,7 @@ impl Engine {
     fn strikes(&self, units: &[Unit], sights: &[Sight], places: &Places) -> Strikes {
         let speak: BTreeSet<CiIx> = units.iter().filter_map(|unit| self.alerts.get(unit.slots[0]).ci).collect();
         let rate = if self.has(Part::Rate) { self.history.struck(BACK) } else { 0.0 };
-        let mut strikes = Strikes::new(rate);
+        let mut strikes = Strikes::new(rate, self.graph.len());
         let mut changed: BTreeMap<u32, CiIx> = BTreeMap::new();
         for (number, place) in (0..).zip(&places.all) {
             strikes.push(match *place {

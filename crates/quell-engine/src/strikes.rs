@@ -26,6 +26,9 @@ const RATE: (f64, f64) = (0.0001, 0.003);
 /// overlap. In a small estate that says more of each CI than how rarely troubles strike it.
 const ALONG: f64 = 1.0;
 
+/// Seconds within which those strike, in the mean.
+const APART: f64 = 300.0;
+
 /// As [`RATE`], at the most beside a trouble.
 const MOST_ALONG: f64 = 0.01;
 
@@ -46,24 +49,31 @@ pub(crate) struct Strikes {
     /// Troubles for each CI and look.
     rate: f64,
     /// The same beside a trouble.
-    along: f64,
+    beside: f64,
+    /// CIs of the estate.
+    cis: f64,
     voices: Vec<f64>,
     /// By place and by instant, in seconds, what changes add; instants are in order.
     changed: BTreeMap<u32, Vec<(f64, f64)>>,
 }
 
 impl Strikes {
-    /// Where so many troubles strike each CI in the time that is looked at.
-    pub(crate) fn new(rate: f64) -> Strikes {
+    /// Where so many troubles strike each of so many CIs in the time that is looked at.
+    pub(crate) fn new(rate: f64, cis: usize) -> Strikes {
         let (rarest, most) = RATE;
         let rate = rate.clamp(rarest, most);
-        Strikes { rate, along: rate, voices: Vec::new(), changed: BTreeMap::new() }
+        let cis = f64::from(u32::try_from(cis).unwrap_or(u32::MAX)).max(1.0);
+        Strikes { rate, beside: rate, cis, voices: Vec::new(), changed: BTreeMap::new() }
     }
 
-    /// All that is to be seen is there, in an estate of so many CIs: a further trouble may have come along with the first.
-    pub(crate) fn all_seen(&mut self, cis: usize) {
-        let cis = f64::from(u32::try_from(cis).unwrap_or(u32::MAX)).max(1.0);
-        self.along = (self.rate + ALONG / cis).min(MOST_ALONG);
+    /// All that is to be seen is there: a further trouble may have come along with the first.
+    pub(crate) fn all_seen(&mut self) {
+        self.beside = (self.rate + ALONG / self.cis).min(MOST_ALONG);
+    }
+
+    /// How many troubles a second strike a place along with another, as a logarithm.
+    pub(crate) fn along(&self, place: u32, onset: f64) -> f64 {
+        (ALONG / self.cis / APART).ln() + self.at(place, onset)
     }
 
     /// How much better one more trouble must explain what is seen, beside so many: the more there are, the higher is the
@@ -71,7 +81,7 @@ impl Strikes {
     pub(crate) fn cost(&self, troubles: usize) -> f64 {
         LUCK - match troubles {
             0 => self.rate.ln(),
-            _ => self.along.ln() + f64::from(u32::try_from(troubles).unwrap_or(u32::MAX)).ln(),
+            _ => self.beside.ln() + f64::from(u32::try_from(troubles).unwrap_or(u32::MAX)).ln(),
         }
     }
 
@@ -106,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_place_is_as_likely_as_its_voice_and_its_latest_change_say() {
-        let mut strikes = Strikes::new(0.0);
+        let mut strikes = Strikes::new(0.0, 1_000);
         [Voice::Speaks, Voice::Silent, Voice::Unheard].into_iter().for_each(|voice| strikes.push(voice));
         strikes.change(1, 30.0, std::f64::consts::E);
         strikes.change(1, 60.0, 1.0);
@@ -125,7 +135,7 @@ mod tests {
     #[test]
     fn one_more_trouble_costs_the_less_the_oftener_they_strike() {
         let check = |rate: f64, troubles: usize, expected: f64| {
-            let cost = Strikes::new(rate).cost(troubles);
+            let cost = Strikes::new(rate, 1_000).cost(troubles);
             assert!((cost - expected).abs() < 1e-12, "{rate} beside {troubles}: {cost}");
         };
         let (rarest, most) = RATE;
@@ -139,10 +149,10 @@ mod tests {
     #[test]
     fn once_all_is_seen_a_second_trouble_costs_less_the_smaller_the_estate() {
         let check = |rate: f64, cis: usize, along: f64| {
-            let mut strikes = Strikes::new(rate);
-            strikes.all_seen(cis);
+            let mut strikes = Strikes::new(rate, cis);
+            strikes.all_seen();
             let (first, second, third) = (strikes.cost(0), strikes.cost(1), strikes.cost(2));
-            assert!((first - Strikes::new(rate).cost(0)).abs() < 1e-12, "the first costs what it costs");
+            assert!((first - Strikes::new(rate, cis).cost(0)).abs() < 1e-12, "the first costs what it costs");
             assert!((second - (LUCK - along.ln())).abs() < 1e-12, "{rate}, {cis} CIs: {second}");
             assert!((third - (second - 2.0_f64.ln())).abs() < 1e-12, "{rate}, {cis} CIs: {third}");
         };

@@ -7,18 +7,27 @@ use std::collections::BTreeMap;
 
 use super::{Above, COST_ABOVE, NEAR, Search, TROUBLE, Trouble};
 
-/// Troubles that a place gathers: how much better it explains them than chance, and each with how likely it is then.
+/// Troubles that a place gathers, and how much better it explains them than chance.
 struct Gathered {
     gain: f64,
     place: u32,
-    taken: Vec<(u32, f64)>,
+    taken: Vec<u32>,
+}
+
+/// How rare a trouble is, as a logarithm.
+#[derive(Clone, Copy)]
+struct Rarity {
+    /// By chance.
+    alone: f64,
+    /// By chance or along with another.
+    along: f64,
 }
 
 impl Search<'_> {
     /// Which troubles are one, seen in several places.
     pub(super) fn heads(&self, above: Above<'_>) -> Vec<(u32, u32)> {
         let mut heads: Vec<(u32, u32)> = (0..).zip(&self.troubles).map(|(at, trouble)| (at, trouble.place)).collect();
-        let mut value: Vec<f64> = self.rarity();
+        let rarity = self.rarity();
         let mut free = vec![true; self.troubles.len()];
         let mut below: BTreeMap<u32, Vec<(u32, f64)>> = BTreeMap::new();
         for (at, trouble) in (0..).zip(&self.troubles) {
@@ -31,25 +40,24 @@ impl Search<'_> {
             for (&place, below) in &below {
                 for &(first, _) in below.iter().filter(|_| below.len() > 1) {
                     let onset = self.troubles[first as usize].onset;
-                    let Some((gain, taken)) = self.gathered(below, onset, &value, &free) else { continue };
+                    let Some((gain, taken)) = self.gathered(below, onset, &rarity, &free) else { continue };
                     if gain > 0.0 && best.as_ref().is_none_or(|known| gain > known.gain) {
                         best = Some(Gathered { gain, place, taken });
                     }
                 }
             }
             let Some(Gathered { place, taken, .. }) = best else { return heads };
-            let head = taken.iter().map(|&(at, _)| at).min().unwrap_or(0);
-            for (at, worth) in taken {
+            let head = taken.iter().copied().min().unwrap_or(0);
+            for at in taken {
                 heads[at as usize] = (head, place);
-                value[at as usize] = worth;
                 free[at as usize] = false;
             }
         }
     }
 
-    /// How rare each trouble is by chance, as a logarithm: as its alerts are on average, and rarer; less so where one is
-    /// likelier to strike.
-    fn rarity(&self) -> Vec<f64> {
+    /// How rare each trouble is: by chance as its alerts are on average, and rarer; less so where one is likelier to
+    /// strike.
+    fn rarity(&self) -> Vec<Rarity> {
         let mut sums = vec![(0.0, 0.0); self.troubles.len()];
         for (sight, of) in self.sights.iter().zip(&self.of) {
             if let Some(of) = *of {
@@ -59,31 +67,29 @@ impl Search<'_> {
             }
         }
         let rare = |((sum, count), trouble): ((f64, f64), &Trouble)| {
-            sum / count.max(1.0) + TROUBLE.ln() + self.strikes.at(trouble.place, trouble.onset)
+            let alone = sum / count.max(1.0) + TROUBLE.ln() + self.strikes.at(trouble.place, trouble.onset);
+            Rarity { alone, along: alone.max(self.strikes.along(trouble.place, trouble.onset)) }
         };
         sums.into_iter().zip(&self.troubles).map(rare).collect()
     }
 
-    fn gathered(
-        &self,
-        below: &[(u32, f64)],
-        onset: f64,
-        value: &[f64],
-        free: &[bool],
-    ) -> Option<(f64, Vec<(u32, f64)>)> {
+    /// What a place that is struck then gathers. Otherwise one of them would have come by chance, and each other one by
+    /// chance or along with it.
+    fn gathered(&self, below: &[(u32, f64)], onset: f64, rarity: &[Rarity], free: &[bool]) -> Option<(f64, Vec<u32>)> {
         let mut count = below.len() as f64;
         let mut taken = Vec::new();
-        let mut gain = 0.0;
+        let (mut gain, mut first) = (0.0, 0.0_f64);
         for _ in 0..3 {
             taken.clear();
-            gain = 0.0;
+            (gain, first) = (0.0, 0.0);
             for &(at, share) in below.iter().filter(|(at, _)| free[*at as usize]) {
                 let apart = (self.troubles[at as usize].onset - onset).abs();
-                let worth = count.ln() + share - apart / NEAR - NEAR.ln();
-                let more = worth - 1.0 - value[at as usize];
+                let Rarity { alone, along } = rarity[at as usize];
+                let more = count.ln() + share - apart / NEAR - NEAR.ln() - 1.0 - along;
                 if more > 0.0 {
                     gain += more;
-                    taken.push((at, worth));
+                    first = first.max(along - alone);
+                    taken.push(at);
                 }
             }
             if taken.len() < 2 {
@@ -91,6 +97,6 @@ impl Search<'_> {
             }
             count = taken.len() as f64;
         }
-        Some((gain - COST_ABOVE, taken))
+        Some((gain + first - COST_ABOVE, taken))
     }
 }

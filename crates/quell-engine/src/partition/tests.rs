@@ -9,7 +9,7 @@ use crate::strikes::Voice;
 /// explain; chance is once a day for each CI.
 #[track_caller]
 fn check(places: &[&str], alerts: &str, expected: &[&str]) {
-    check_known(&Strikes::new(0.0), places, alerts, expected);
+    check_known(&Strikes::new(0.0, 1_000_000), places, alerts, expected);
 }
 
 /// The same where something is known of the places beforehand.
@@ -98,12 +98,24 @@ fn troubles_behind_which_one_place_stands_are_one() {
 }
 
 #[test]
+fn in_a_small_estate_two_troubles_at_once_may_have_come_along_with_each_other() {
+    let others: Vec<String> = (1..120).map(|number| number.to_string()).collect();
+    let zone = &format!("^zone: a b c d e f g k l m n o p q {}", others.join(" "));
+    let alerts = "a@0 k@5 b@10 l@15 c@20 m@25 d@30 n@35 e@40 o@45 f@50 p@55 g@60 q@65";
+    let check = |cis: usize, expected: &[&str]| {
+        check_known(&Strikes::new(0.0, cis), &["sw1: a b c d e f g", "sw2: k l m n o p q", zone], alerts, expected);
+    };
+    check(1_000_000, &[&*format!("^zone: {alerts}")]);
+    check(134, &["sw1: a@0 b@10 c@20 d@30 e@40 f@50 g@60", "sw2: k@5 l@15 m@25 n@35 o@45 p@55 q@65"]);
+}
+
+#[test]
 fn a_change_tells_a_trouble_apart_that_another_would_explain() {
     let places = ["sw: a b c d e f g h", "app: f g h"];
     let alerts = "a@0 b@5 c@10 d@15 e@20 f@1200 g@1205 h@1210";
     let apart = ["sw: a@0 b@5 c@10 d@15 e@20", "app: f@1200 g@1205 h@1210"];
     let changed = |times: f64| {
-        let mut strikes = Strikes::new(0.0);
+        let mut strikes = Strikes::new(0.0, 1_000_000);
         [Voice::Speaks; 2].into_iter().for_each(|voice| strikes.push(voice));
         strikes.change(1, 1200.0, times);
         strikes
@@ -116,7 +128,7 @@ fn a_change_tells_a_trouble_apart_that_another_would_explain() {
 fn what_is_silent_is_the_less_likely_to_be_struck() {
     // All four hang on both alike.
     let check = |voices: [Voice; 2], expected| {
-        let mut strikes = Strikes::new(0.0);
+        let mut strikes = Strikes::new(0.0, 1_000_000);
         voices.into_iter().for_each(|voice| strikes.push(voice));
         check_known(&strikes, &["sw: a b c d", "array: a b c d"], "a@0 b@10 c@20 d@30", &[expected]);
     };
@@ -138,7 +150,7 @@ fn what_nothing_ties_goes_to_the_liveliest_trouble() {
     let quarter = [(0, 0.25_f64.ln())];
     let tied = |at, ci| sight(at, ci, &quarter, 0.0);
     let sights = |stray| [tied(0.0, 0), tied(3.0, 1), tied(6.0, 2), sight(9.0, 3, &[], stray)];
-    let of = |stray| partition(&sights(stray), 1, &Strikes::new(0.0), &mut |_| Vec::new()).of;
+    let of = |stray| partition(&sights(stray), 1, &Strikes::new(0.0, 1_000_000), &mut |_| Vec::new()).of;
     assert_eq!(of(0.05), [Some(0); 4]);
     assert_eq!(of(0.0), [Some(0), Some(0), Some(0), None]);
 }
