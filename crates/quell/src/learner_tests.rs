@@ -33,6 +33,9 @@ use crate::traffic::Traffic;
 
 const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
+/// Whoever is waited for longer never comes; a test that waits for ever says nothing.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A clock that stands where it was put.
 struct Scripted(AtomicI64);
 
@@ -120,16 +123,22 @@ impl Rig {
     /// Does something while the loop goes on.
     async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
+        let mut patience = std::pin::pin!(tokio::time::sleep(PATIENCE));
         loop {
             tokio::select! {
                 done = &mut work => return done,
+                () = &mut patience => {
+                    let (lag, log) = (self.door.published.lag(), self.door.appender.state());
+                    panic!("it does not end; {lag} records are not applied, the log is {:?}", *log.borrow());
+                }
                 taken = self.main.recv_many(256) => {
                     for record in taken {
                         let moment = moment(&record);
                         let input = decoded(&self.desk, record).expect("the log's own");
                         self.desk.apply(moment, &input).await;
                     }
-                    self.desk.commit(true).await.expect("the store works");
+                    let committed = tokio::time::timeout(PATIENCE, self.desk.commit(true)).await;
+                    committed.expect("the store answers").expect("the store works");
                 }
             }
         }
