@@ -3,7 +3,8 @@
 //! A CI that was changed a moment ago is the likelier to be in trouble of its own, as `changes` says. One that raises
 //! no alert although it would is the less likely. Both tell troubles apart and say nothing of what caused an incident:
 //! there a silent CI is often the one at fault, because nobody watches it. And how often troubles strike a CI at all
-//! says how far a second one at the same time is to be believed.
+//! says how far a second one at the same time is to be believed; so does how small the estate is, because troubles come
+//! along with each other.
 //!
 //! Absent on purpose: alerts and the graph; `revise` asks them.
 
@@ -71,9 +72,9 @@ impl Strikes {
         self.beside = (self.rate + ALONG / self.cis).min(MOST_ALONG);
     }
 
-    /// How many troubles a second strike a place along with another, as a logarithm.
-    pub(crate) fn along(&self, place: u32, onset: f64) -> f64 {
-        (ALONG / self.cis / APART).ln() + self.at(place, onset)
+    /// How many troubles a second strike any one CI along with another, as a logarithm.
+    pub(crate) fn along(&self) -> f64 {
+        (ALONG / self.cis / APART).ln()
     }
 
     /// How much better one more trouble must explain what is seen, beside so many: the more there are, the higher is the

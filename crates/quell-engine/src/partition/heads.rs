@@ -67,8 +67,9 @@ impl Search<'_> {
             }
         }
         let rare = |((sum, count), trouble): ((f64, f64), &Trouble)| {
-            let alone = sum / count.max(1.0) + TROUBLE.ln() + self.strikes.at(trouble.place, trouble.onset);
-            Rarity { alone, along: alone.max(self.strikes.along(trouble.place, trouble.onset)) }
+            let known = self.strikes.at(trouble.place, trouble.onset);
+            let alone = sum / count.max(1.0) + TROUBLE.ln() + known;
+            Rarity { alone, along: alone.max(self.strikes.along() + known) }
         };
         sums.into_iter().zip(&self.troubles).map(rare).collect()
     }
@@ -78,17 +79,18 @@ impl Search<'_> {
     fn gathered(&self, below: &[(u32, f64)], onset: f64, rarity: &[Rarity], free: &[bool]) -> Option<(f64, Vec<u32>)> {
         let mut count = below.len() as f64;
         let mut taken = Vec::new();
-        let (mut gain, mut first) = (0.0, 0.0_f64);
+        // How much rarer the one is that would have come by chance.
+        let (mut gain, mut rarer) = (0.0, 0.0_f64);
         for _ in 0..3 {
             taken.clear();
-            (gain, first) = (0.0, 0.0);
+            (gain, rarer) = (0.0, 0.0);
             for &(at, share) in below.iter().filter(|(at, _)| free[*at as usize]) {
                 let apart = (self.troubles[at as usize].onset - onset).abs();
                 let Rarity { alone, along } = rarity[at as usize];
                 let more = count.ln() + share - apart / NEAR - NEAR.ln() - 1.0 - along;
                 if more > 0.0 {
                     gain += more;
-                    first = first.max(along - alone);
+                    rarer = rarer.max(along - alone);
                     taken.push(at);
                 }
             }
@@ -97,6 +99,6 @@ impl Search<'_> {
             }
             count = taken.len() as f64;
         }
-        Some((gain + first - COST_ABOVE, taken))
+        Some((gain + rarer - COST_ABOVE, taken))
     }
 }
