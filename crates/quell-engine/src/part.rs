@@ -19,6 +19,8 @@ pub enum Part {
     Together,
     /// History says how rarely troubles strike; without it a second one is always as dear as can be.
     Rate,
+    /// What alerts hangs on what alerts, one after the other.
+    Way,
     /// A CI that is silent is the less likely to be where a trouble struck.
     Silence,
     /// An alert that ended a moment ago and comes again stays where it was.
@@ -31,11 +33,12 @@ pub enum Part {
 
 impl Part {
     /// Every part.
-    pub const ALL: [Part; 8] = [
+    pub const ALL: [Part; 9] = [
         Part::History,
         Part::Fellows,
         Part::Together,
         Part::Rate,
+        Part::Way,
         Part::Silence,
         Part::Flapping,
         Part::SecondWave,
@@ -50,6 +53,7 @@ impl Part {
             Part::Fellows => "fellows in history",
             Part::Together => "looking together",
             Part::Rate => "how rarely troubles strike",
+            Part::Way => "the way of failures",
             Part::Silence => "silence",
             Part::Flapping => "flapping",
             Part::SecondWave => "second waves",

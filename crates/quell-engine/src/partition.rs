@@ -10,12 +10,15 @@
 //!
 //! Absent on purpose: alerts, incidents and the graph; `revise` makes numbers of them and acts on what is found.
 
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use crate::strikes::Strikes;
 
 mod heads;
 mod simplify;
+mod way;
+
+pub(crate) use way::Spot;
 
 /// Time scales, in seconds, over which the alerts of one trouble come: rules wait for minutes, and failures travel.
 const SCALES: [f64; 2] = [300.0, 600.0];
@@ -60,8 +63,20 @@ pub(crate) struct Sight {
     pub(crate) chance: f64,
     /// The share of any trouble's alerts that come here although nothing known ties it to the trouble, as a logarithm.
     pub(crate) stray: f64,
-    /// Places that may be behind it, each with the share of its alerts that come here, as a logarithm.
-    pub(crate) places: Vec<(u32, f64)>,
+    /// Places that may be behind it.
+    pub(crate) places: Vec<Tie>,
+}
+
+/// That something hangs on a place.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Tie {
+    pub(crate) place: u32,
+    /// The share of the place's alerts that come here, as a logarithm.
+    pub(crate) share: f64,
+    /// Over how many relationships.
+    pub(crate) hops: u32,
+    /// How surely a failure passes.
+    pub(crate) strength: f64,
 }
 
 /// A trouble.
@@ -112,10 +127,16 @@ impl Fade {
 /// here, as a logarithm.
 pub(crate) type Above<'a> = &'a mut dyn FnMut(u32) -> Vec<(u32, f64)>;
 
-/// Finds the troubles behind alerts, which are in the order of time, among so many places.
-pub(crate) fn partition(sights: &[Sight], places: usize, strikes: &Strikes, above: Above<'_>) -> Found {
-    let mut search = Search::new(sights, places, strikes);
-    search.greedy();
+/// Finds the troubles behind alerts, which are in the order of time, among these places.
+pub(crate) fn partition(sights: &[Sight], spots: &[Spot], strikes: &Strikes, above: Above<'_>) -> Found {
+    let mut search = Search::new(sights, spots.len(), strikes);
+    if strikes.crowded(search.hit.len()) {
+        search.greedy();
+    } else {
+        for tree in way::trees(sights, spots, strikes) {
+            search.take(&tree);
+        }
+    }
     search.turns(TURNS);
     search.simplify();
     search.turns(TURNS);
@@ -185,7 +206,7 @@ impl<'a> Search<'a> {
     fn new(sights: &'a [Sight], places: usize, strikes: &'a Strikes) -> Search<'a> {
         let mut behind = vec![Vec::new(); places];
         for (at, sight) in (0..).zip(sights) {
-            for &(place, share) in &sight.places {
+            for &Tie { place, share, .. } in &sight.places {
                 behind[place as usize].push((at, share));
             }
         }
@@ -316,6 +337,23 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Takes the place that explains these alerts best for one more trouble.
+    fn take(&mut self, alerts: &[u32]) {
+        let sight = |at: &u32| &self.sights[*at as usize];
+        let onset = alerts.iter().map(|at| sight(at).at).fold(f64::INFINITY, f64::min);
+        let cis: BTreeSet<u32> = alerts.iter().map(|at| sight(at).ci).collect();
+        let cis = f64::from(u32::try_from(cis.len()).unwrap_or(u32::MAX));
+        let places: BTreeSet<u32> = alerts.iter().flat_map(|at| &sight(at).places).map(|tie| tie.place).collect();
+        let mut best: Option<(f64, u32)> = None;
+        for place in places {
+            let worth = self.worth(alerts, place, onset, cis) + self.strikes.at(place, onset);
+            if best.is_none_or(|(known, _)| worth > known) {
+                best = Some((worth, place));
+            }
+        }
+        self.troubles.extend(best.map(|(_, place)| Trouble { place, onset, cis }));
+    }
+
     /// Gives each alert to what explains it best, and takes what each trouble is seen on from that, in turn.
     fn turns(&mut self, turns: usize) {
         for _ in 0..turns {
@@ -366,7 +404,7 @@ impl<'a> Search<'a> {
         };
         for (at, sight) in self.sights.iter().enumerate() {
             let (mut best, mut of) = (sight.chance, None);
-            for &(place, share) in &sight.places {
+            for &Tie { place, share, .. } in &sight.places {
                 for &trouble in &at_place[place as usize] {
                     let Trouble { onset, cis, .. } = self.troubles[trouble as usize];
                     let ci = last(&hit[sight.ci as usize], trouble);

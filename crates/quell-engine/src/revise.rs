@@ -18,8 +18,8 @@ use crate::alerts::Slot;
 use crate::engine::Engine;
 use crate::moving::By;
 use crate::part::Part;
-use crate::partition::{Found, Sight, partition};
-use crate::strikes::{Strikes, Voice};
+use crate::partition::{Found, Sight, Spot, Tie, partition};
+use crate::strikes::{LOOK, Strikes, Voice};
 use crate::suspects::{KIN, Place, Suspect, WHOLE};
 
 /// CIs of an incident whose surroundings are looked at: fewer explain nothing but themselves.
@@ -61,9 +61,6 @@ const WORDS: usize = 16;
 
 /// The latest incidents that may hold alerts without a known tie.
 const LATEST: usize = 128;
-
-/// How far back they may have begun.
-const BACK: Duration = Duration::from_secs(1800);
 
 /// The share of the troubles that strike a place which come from itself.
 const OWN: f64 = 0.2;
@@ -129,12 +126,12 @@ impl Engine {
         }
         let units = self.units(&around);
         let (sights, mut places) = self.sights(&units);
-        let count = places.all.len();
+        let spots = self.spots(&units, &sights, &places);
         let mut strikes = self.strikes(&units, &sights, &places);
         if at_rest {
             strikes.all_seen();
         }
-        let found = partition(&sights, count, &strikes, &mut |place| self.above(&mut places, place));
+        let found = partition(&sights, &spots, &strikes, &mut |place| self.above(&mut places, place));
         self.act_on(&units, &places, &found);
     }
 
@@ -183,7 +180,7 @@ impl Engine {
             }
         }
         // What the CMDB does not know is found by time alone.
-        let oldest = self.incidents[&number].row.opened_at - BACK;
+        let oldest = self.incidents[&number].row.opened_at - LOOK;
         let latest: Vec<u64> = self
             .incidents
             .iter()
@@ -220,7 +217,7 @@ impl Engine {
         let mut known: BTreeMap<(u64, CiIx, &str), usize> = BTreeMap::new();
         for (incident, slot) in all {
             let entry = self.alerts.get(slot);
-            if newest.since(entry.began_at) > BACK {
+            if newest.since(entry.began_at) > LOOK {
                 continue;
             }
             // Nobody knows whether two alerts without a CI are about one thing.
@@ -261,7 +258,8 @@ impl Engine {
                 let place = suspect.place;
                 if shared.get(&place).is_some_and(|&count| count > 1) || ci.is_none() {
                     let mass = self.suspects.mass(&self.graph, place, max_hops);
-                    behind.push((places.number(place), (suspect.strength / mass).ln()));
+                    let Suspect { hops, strength, .. } = *suspect;
+                    behind.push(Tie { place: places.number(place), share: (strength / mass).ln(), hops, strength });
                 }
             }
             let entry = self.alerts.get(unit.slots[0]);
@@ -290,12 +288,36 @@ impl Engine {
         (sights, places)
     }
 
+    /// What each place is on the way that failures take.
+    fn spots(&mut self, units: &[Unit], sights: &[Sight], places: &Places) -> Vec<Spot> {
+        let (max_hops, limit) = (self.settings.correlation.max_hops, self.walk_limit());
+        let alert = units.iter().zip(sights).filter_map(|(u, sight)| Some((self.alerts.get(u.slots[0]).ci?, sight.ci)));
+        let alert: BTreeMap<CiIx, u32> = alert.collect();
+        let spot = |place: &Place| {
+            let Place::Ci(ci) = *place else { return Spot::None };
+            if let Some(&number) = alert.get(&ci) {
+                return Spot::Alerts(number);
+            }
+            let cone = self.suspects.cone(&self.graph, ci, max_hops);
+            let suspects = self.suspects.of(&self.graph, ci, max_hops, limit);
+            let tie = |&Suspect { place, hops, strength }: &Suspect| {
+                Some(Tie { place: *places.of.get(&place)?, share: 0.0, hops, strength })
+            };
+            let on = suspects.iter().filter_map(tie).collect();
+            Spot::Silent { direct: f64::from(cone.at.get(1).copied().unwrap_or(0)), on }
+        };
+        places.all.iter().map(spot).collect()
+    }
+
     /// What is known of each place beforehand: whether its CI alerts, and what changes say of it whenever an alert that
     /// it may be behind began.
     fn strikes(&self, units: &[Unit], sights: &[Sight], places: &Places) -> Strikes {
         let speak: BTreeSet<CiIx> = units.iter().filter_map(|unit| self.alerts.get(unit.slots[0]).ci).collect();
-        let rate = if self.has(Part::Rate) { self.history.struck(BACK) } else { 0.0 };
+        let rate = if self.has(Part::Rate) { self.history.struck(LOOK) } else { 0.0 };
         let mut strikes = Strikes::new(rate, self.graph.len());
+        if !self.has(Part::Way) {
+            strikes.crowd();
+        }
         let mut changed: BTreeMap<u32, CiIx> = BTreeMap::new();
         for (number, place) in (0..).zip(&places.all) {
             strikes.push(match *place {
@@ -312,7 +334,7 @@ impl Engine {
         }
         for (unit, sight) in units.iter().zip(sights) {
             let began_at = self.alerts.get(unit.slots[0]).began_at;
-            for (place, _) in &sight.places {
+            for Tie { place, .. } in &sight.places {
                 if let Some(&ci) = changed.get(place) {
                     strikes.change(*place, sight.at, self.changes.times(ci, began_at));
                 }

@@ -9,6 +9,7 @@
 //! Absent on purpose: alerts and the graph; `revise` asks them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What it counts against a place that its CI is silent, as a logarithm, where CIs of its kind are known to speak: seven
 /// to one. One in ten roots is not watched, and some are the last to alert.
@@ -19,6 +20,9 @@ const UNHEARD: f64 = 1.0;
 
 /// What each trouble costs beside how rarely one strikes: among some ten onsets that it could have, one would fit by luck.
 const LUCK: f64 = 2.5;
+
+/// How far back a look goes: what began earlier is left where it is.
+pub(crate) const LOOK: Duration = Duration::from_secs(1800);
 
 /// Troubles for each CI and look, at the least and at the most: history says no more than that they are rare, or not.
 const RATE: (f64, f64) = (0.0001, 0.003);
@@ -32,6 +36,9 @@ const APART: f64 = 300.0;
 
 /// As [`RATE`], at the most beside a trouble.
 const MOST_ALONG: f64 = 0.01;
+
+/// The share of the estate that alerts, beyond which it is crowded.
+const CROWDED: f64 = 0.2;
 
 /// Whether the CI of a place alerts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +60,8 @@ pub(crate) struct Strikes {
     beside: f64,
     /// CIs of the estate.
     cis: f64,
+    /// CIs that may alert before it is crowded.
+    few: f64,
     voices: Vec<f64>,
     /// By place and by instant, in seconds, what changes add; instants are in order.
     changed: BTreeMap<u32, Vec<(f64, f64)>>,
@@ -64,7 +73,7 @@ impl Strikes {
         let (rarest, most) = RATE;
         let rate = rate.clamp(rarest, most);
         let cis = f64::from(u32::try_from(cis).unwrap_or(u32::MAX)).max(1.0);
-        Strikes { rate, beside: rate, cis, voices: Vec::new(), changed: BTreeMap::new() }
+        Strikes { rate, beside: rate, cis, few: cis * CROWDED, voices: Vec::new(), changed: BTreeMap::new() }
     }
 
     /// All that is to be seen is there: a further trouble may have come along with the first.
@@ -75,6 +84,21 @@ impl Strikes {
     /// How many troubles a second strike any one CI along with another, as a logarithm.
     pub(crate) fn along(&self) -> f64 {
         (ALONG / self.cis / APART).ln()
+    }
+
+    /// True when so much of the estate alerts that one CI's alerting beside another's says nothing.
+    pub(crate) fn crowded(&self, cis: usize) -> bool {
+        f64::from(u32::try_from(cis).unwrap_or(u32::MAX)) > self.few
+    }
+
+    /// Takes it for crowded however few CIs alert.
+    pub(crate) fn crowd(&mut self) {
+        self.few = 0.0;
+    }
+
+    /// How many troubles a second strike any one CI beside another, on its own or along with it, as a logarithm.
+    pub(crate) fn often(&self) -> f64 {
+        (self.rate / LOOK.as_secs_f64() + ALONG / self.cis / APART).ln()
     }
 
     /// How much better one more trouble must explain what is seen, beside so many: the more there are, the higher is the
@@ -161,5 +185,19 @@ mod tests {
         check(0.001, 1_000_000, 0.001_001);
         check(0.001, 10, MOST_ALONG);
         check(0.001, 0, MOST_ALONG);
+    }
+
+    #[test]
+    fn where_more_than_a_fifth_alerts_it_is_crowded() {
+        let strikes = Strikes::new(0.0, 100);
+        assert!(!strikes.crowded(20));
+        assert!(strikes.crowded(21));
+    }
+
+    #[test]
+    fn beside_a_trouble_another_strikes_on_its_own_or_along_with_it() {
+        let strikes = Strikes::new(0.001, 1_000);
+        let expected = (0.001 / 1800.0 + 0.001 / APART).ln();
+        assert!((strikes.often() - expected).abs() < 1e-12, "{}", strikes.often());
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Before, Search, Trouble};
+use super::{Before, Search, Tie, Trouble};
 
 /// Two troubles are compared when they struck within so many seconds.
 const WITHIN: f64 = 900.0;
@@ -101,7 +101,7 @@ impl Search<'_> {
         for &at in members {
             let sight = &self.sights[at as usize];
             let (mut best, mut of) = (sight.chance, None);
-            for &(place, share) in &sight.places {
+            for &Tie { place, share, .. } in &sight.places {
                 for &number in &struck[place as usize] {
                     if number == small || gone[number as usize] {
                         continue;
@@ -124,8 +124,8 @@ impl Search<'_> {
     /// The trouble with which this one would better be one, and where that would have struck.
     fn better_together(&mut self, small: u32, own: &[u32], members: &[Vec<u32>], gone: &[bool]) -> Option<(u32, u32)> {
         let mut covers: BTreeMap<u32, usize> = BTreeMap::new();
-        for (place, _) in own.iter().flat_map(|&at| &self.sights[at as usize].places) {
-            *covers.entry(*place).or_default() += 1;
+        for tie in own.iter().flat_map(|&at| &self.sights[at as usize].places) {
+            *covers.entry(tie.place).or_default() += 1;
         }
         covers.retain(|_, count| *count * 2 >= own.len());
         // Which troubles have an alert that hangs on each of them.
@@ -170,12 +170,12 @@ impl Search<'_> {
     }
 
     /// What these alerts are worth if this place or chance explains them.
-    fn worth(&mut self, alerts: &[u32], place: u32, onset: f64, cis: f64) -> f64 {
+    pub(super) fn worth(&mut self, alerts: &[u32], place: u32, onset: f64, cis: f64) -> f64 {
         self.pass += 1;
         let mut sum = 0.0;
         for &at in alerts {
             let sight = &self.sights[at as usize];
-            let share = sight.places.iter().find(|(known, _)| *known == place).map(|&(_, share)| share);
+            let share = sight.places.iter().find(|tie| tie.place == place).map(|tie| tie.share);
             let before = self.before(sight);
             let likely = share.map(|share| self.likely(sight, share, onset, cis, before) - before.price());
             match likely.filter(|&likely| likely > sight.chance) {

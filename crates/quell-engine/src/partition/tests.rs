@@ -29,7 +29,7 @@ fn check_known(strikes: &Strikes, places: &[&str], alerts: &str, expected: &[&st
     for word in alerts.split(' ') {
         let (ci, at) = word.split_once('@').expect("ci@seconds");
         let behind = |(place, (_, cone)): (u32, &(&str, Vec<&str>))| {
-            cone.contains(&ci).then(|| (place, -(cone.len() as f64).ln()))
+            cone.contains(&ci).then(|| Tie { place, share: -(cone.len() as f64).ln(), hops: 1, strength: 1.0 })
         };
         let places = (0..).zip(&cones).filter_map(behind).collect();
         let (ci, chance) = (number(ci), (1.0 / 86_400.0_f64).ln());
@@ -42,7 +42,9 @@ fn check_known(strikes: &Strikes, places: &[&str], alerts: &str, expected: &[&st
         (0..).zip(&cones).filter_map(on).collect()
     };
     let above: Vec<Vec<(u32, f64)>> = cones.iter().map(above).collect();
-    let found = partition(&sights, above.len(), strikes, &mut |place| above[place as usize].clone());
+    let spots: Vec<Spot> =
+        cones.iter().map(|(_, all)| Spot::Silent { direct: all.len() as f64, on: Vec::new() }).collect();
+    let found = partition(&sights, &spots, strikes, &mut |place| above[place as usize].clone());
     let mut troubles: BTreeMap<(u32, u32), Vec<&str>> = BTreeMap::new();
     for (word, of) in alerts.split(' ').zip(&found.of) {
         if let Some(of) = of {
@@ -139,7 +141,7 @@ fn what_is_silent_is_the_less_likely_to_be_struck() {
 
 #[test]
 fn what_nothing_ties_goes_to_the_liveliest_trouble() {
-    let sight = |at, ci, places: &[(u32, f64)], stray: f64| Sight {
+    let sight = |at, ci, places: &[Tie], stray: f64| Sight {
         at,
         ci,
         kind: ci,
@@ -147,10 +149,18 @@ fn what_nothing_ties_goes_to_the_liveliest_trouble() {
         stray: stray.ln(),
         places: places.to_vec(),
     };
-    let quarter = [(0, 0.25_f64.ln())];
+    let quarter = [Tie { place: 0, share: 0.25_f64.ln(), hops: 1, strength: 1.0 }];
     let tied = |at, ci| sight(at, ci, &quarter, 0.0);
     let sights = |stray| [tied(0.0, 0), tied(3.0, 1), tied(6.0, 2), sight(9.0, 3, &[], stray)];
-    let of = |stray| partition(&sights(stray), 1, &Strikes::new(0.0, 1_000_000), &mut |_| Vec::new()).of;
+    let of = |stray| {
+        partition(
+            &sights(stray),
+            &[Spot::Silent { direct: 4.0, on: Vec::new() }],
+            &Strikes::new(0.0, 1_000_000),
+            &mut |_| Vec::new(),
+        )
+        .of
+    };
     assert_eq!(of(0.05), [Some(0); 4]);
     assert_eq!(of(0.0), [Some(0), Some(0), Some(0), None]);
 }
