@@ -29,11 +29,8 @@ const LEAST: u32 = 3;
 const REST: Duration = Duration::from_secs(60);
 
 /// One in so many CIs around an incident must be new since they were looked at together. So what a look costs, which
-/// grows with what is looked at, is shared by as many new alerts.
+/// grows with what is looked at, is shared by as many new alerts. One that has come to rest is looked at once more.
 const GROWTH: u64 = 4;
-
-/// The same of one that has come to rest.
-const GROWTH_AT_REST: u64 = 16;
 
 /// CIs of an incident that stands alone.
 const SMALL: usize = 8;
@@ -61,6 +58,9 @@ const WORDS: usize = 16;
 
 /// The latest incidents that may hold alerts without a known tie.
 const LATEST: usize = 128;
+
+/// How far back they may have begun, and the alerts that are looked at: troubles last.
+const BACK: Duration = Duration::from_secs(3600);
 
 /// The share of the troubles that strike a place which come from itself.
 const OWN: f64 = 0.2;
@@ -115,10 +115,8 @@ impl Engine {
         }
         let now = self.now();
         let at_rest = now.since(self.live(number).row.last_fired_at) >= REST;
-        if new * (if at_rest { GROWTH_AT_REST } else { GROWTH }) < all {
-            if !at_rest {
-                self.review_after(number, REST);
-            }
+        if !at_rest && new * GROWTH < all {
+            self.review_after(number, REST);
             return;
         }
         for &other in &around {
@@ -180,7 +178,7 @@ impl Engine {
             }
         }
         // What the CMDB does not know is found by time alone.
-        let oldest = self.incidents[&number].row.opened_at - LOOK;
+        let oldest = self.incidents[&number].row.opened_at - BACK;
         let latest: Vec<u64> = self
             .incidents
             .iter()
@@ -217,7 +215,7 @@ impl Engine {
         let mut known: BTreeMap<(u64, CiIx, &str), usize> = BTreeMap::new();
         for (incident, slot) in all {
             let entry = self.alerts.get(slot);
-            if newest.since(entry.began_at) > LOOK {
+            if newest.since(entry.began_at) > BACK {
                 continue;
             }
             // Nobody knows whether two alerts without a CI are about one thing.

@@ -21,7 +21,7 @@ const UNHEARD: f64 = 1.0;
 /// What each trouble costs beside how rarely one strikes: among some ten onsets that it could have, one would fit by luck.
 const LUCK: f64 = 2.5;
 
-/// How far back a look goes: what began earlier is left where it is.
+/// The time for which it is counted how many troubles strike.
 pub(crate) const LOOK: Duration = Duration::from_secs(1800);
 
 /// Troubles for each CI and look, at the least and at the most: history says no more than that they are rare, or not.
