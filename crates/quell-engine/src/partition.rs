@@ -11,6 +11,7 @@
 //! Absent on purpose: alerts, incidents and the graph; `revise` makes numbers of them and acts on what is found.
 
 use std::collections::{BTreeSet, BinaryHeap};
+use std::sync::LazyLock;
 
 use crate::strikes::Strikes;
 
@@ -105,6 +106,8 @@ pub(crate) struct Found {
 /// Logarithms of how likely an alert is, by seconds after the onset.
 struct Fade(Vec<f64>);
 
+static FADE: LazyLock<Fade> = LazyLock::new(Fade::new);
+
 impl Fade {
     fn new() -> Fade {
         let early = EARLY as usize;
@@ -149,7 +152,6 @@ pub(crate) fn partition(sights: &[Sight], spots: &[Spot], strikes: &Strikes, abo
 struct Search<'a> {
     sights: &'a [Sight],
     strikes: &'a Strikes,
-    fade: Fade,
     /// For each place the alerts that it may be behind, with their shares.
     behind: Vec<Vec<(u32, f64)>>,
     troubles: Vec<Trouble>,
@@ -215,7 +217,6 @@ impl<'a> Search<'a> {
         Search {
             sights,
             strikes,
-            fade: Fade::new(),
             behind,
             troubles: Vec::new(),
             of: vec![None; sights.len()],
@@ -229,8 +230,8 @@ impl<'a> Search<'a> {
     /// How likely an alert is under a trouble, as a logarithm. A trouble raises each alert once: that it comes again is
     /// no more likely than that its CI raises another one.
     fn likely(&self, sight: &Sight, share: f64, onset: f64, cis: f64, before: Before) -> f64 {
-        let first = share + cis.max(1.0).ln() + self.fade.at(sight.at - onset);
-        let further = |hit: f64, often: f64| often.ln() + self.fade.at(sight.at - hit);
+        let first = share + cis.max(1.0).ln() + FADE.at(sight.at - onset);
+        let further = |hit: f64, often: f64| often.ln() + FADE.at(sight.at - hit);
         match before {
             Before { same: Some(same), .. } => further(same, SAME),
             Before { same: None, ci: Some(ci) } => first.max(further(ci, FURTHER)),
@@ -432,7 +433,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             let likely =
-                |trouble: &Trouble| sight.stray + trouble.cis.max(1.0).ln() + self.fade.at(sight.at - trouble.onset);
+                |trouble: &Trouble| sight.stray + trouble.cis.max(1.0).ln() + FADE.at(sight.at - trouble.onset);
             let best = (0..).zip(&self.troubles).map(|(number, trouble)| (likely(trouble), number));
             let best = best.reduce(|kept: (f64, u32), other| if other.0 > kept.0 { other } else { kept });
             if let Some((likely, number)) = best.filter(|(likely, _)| *likely > sight.chance) {

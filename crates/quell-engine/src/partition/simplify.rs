@@ -175,7 +175,8 @@ impl Search<'_> {
         let mut sum = 0.0;
         for &at in alerts {
             let sight = &self.sights[at as usize];
-            let share = sight.places.iter().find(|tie| tie.place == place).map(|tie| tie.share);
+            let behind = &self.behind[place as usize];
+            let share = behind.binary_search_by_key(&at, |&(at, _)| at).ok().map(|found| behind[found].1);
             let before = self.before(sight);
             let likely = share.map(|share| self.likely(sight, share, onset, cis, before) - before.price());
             match likely.filter(|&likely| likely > sight.chance) {

@@ -9,6 +9,7 @@
 //! Absent on purpose: what becomes of the trees (`partition` explains all alerts by them).
 
 use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::LazyLock;
 
 use super::{Offer, STEP, Sight, Tie};
 use crate::strikes::Strikes;
@@ -71,7 +72,6 @@ struct Node<'a> {
 struct Forest<'a> {
     spots: &'a [Spot],
     strikes: &'a Strikes,
-    delay: Delay,
     nodes: Vec<Node<'a>>,
     /// The nodes of each CI.
     of: Vec<Vec<u32>>,
@@ -88,6 +88,8 @@ struct Gain {
 
 /// Logarithms of how likely it is that so many seconds lie between what fails and what hangs on it.
 struct Delay(Vec<f64>);
+
+static DELAY: LazyLock<Delay> = LazyLock::new(Delay::new);
 
 impl Delay {
     fn new() -> Delay {
@@ -143,13 +145,13 @@ impl<'a> Forest<'a> {
             }
             last[ci as usize] = at;
         }
-        Forest { spots, strikes, delay: Delay::new(), nodes, of, silent: Vec::new() }
+        Forest { spots, strikes, nodes, of, silent: Vec::new() }
     }
 
     /// How likely a failure passes over this tie and takes so long, as a logarithm.
     fn passes(&self, tie: &Tie, passed: f64) -> f64 {
         let between = tie.hops.saturating_sub(1).cast_signed();
-        (tie.strength * SILENT.powi(between)).ln() + self.delay.at(passed)
+        (tie.strength * SILENT.powi(between)).ln() + DELAY.at(passed)
     }
 
     /// The likeliest node among what these ties lead to, for what was hit at `at`.
