@@ -29,7 +29,7 @@ const LEAST: u32 = 3;
 const REST: Duration = Duration::from_secs(60);
 
 /// One in so many CIs around an incident must be new since they were looked at together. So what a look costs, which
-/// grows with what is looked at, is shared by as many new alerts. One that has come to rest is looked at once more.
+/// grows with what is looked at, is shared by as many new alerts. One that has come to rest needs less: to have grown.
 const GROWTH: u64 = 4;
 
 /// CIs of an incident that stands alone.

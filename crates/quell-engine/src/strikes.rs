@@ -24,7 +24,7 @@ const LUCK: f64 = 2.5;
 /// The time for which it is counted how many troubles strike.
 pub(crate) const LOOK: Duration = Duration::from_secs(1800);
 
-/// Troubles for each CI and look, at the least and at the most: history says no more than that they are rare, or not.
+/// Troubles for each CI in that time, at the least and at the most: history says no more than that they are rare, or not.
 const RATE: (f64, f64) = (0.0001, 0.003);
 
 /// So many more troubles strike an estate at about the same time as one, wherever in it: storms are made of faults that
@@ -54,7 +54,7 @@ pub(crate) enum Voice {
 /// For each place how much likelier a trouble strikes there than elsewhere, as a logarithm, and how rarely one strikes.
 #[derive(Clone, Debug)]
 pub(crate) struct Strikes {
-    /// Troubles for each CI and look.
+    /// Troubles for each CI in [`LOOK`].
     rate: f64,
     /// The same beside a trouble.
     beside: f64,

@@ -12,9 +12,16 @@ fn check(places: &[&str], alerts: &str, expected: &[&str]) {
     check_known(&Strikes::new(0.0, 1_000_000), places, alerts, expected);
 }
 
-/// The same where something is known of the places beforehand.
+/// The same where something is known of the places beforehand, by the way that failures take and greedily.
 #[track_caller]
 fn check_known(strikes: &Strikes, places: &[&str], alerts: &str, expected: &[&str]) {
+    let mut crowded = strikes.clone();
+    crowded.crowd();
+    [strikes, &crowded].into_iter().for_each(|strikes| check_by(strikes, places, alerts, expected));
+}
+
+#[track_caller]
+fn check_by(strikes: &Strikes, places: &[&str], alerts: &str, expected: &[&str]) {
     let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
     let mut number = |name| {
         let next = numbers.len() as u32;

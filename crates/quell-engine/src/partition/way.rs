@@ -26,13 +26,13 @@ const EARLIEST: usize = 600;
 /// Nothing comes later than this, in seconds.
 const LATEST: usize = 5400;
 
-/// How often a CI on the way is silent.
+/// How much less often a failure passes for each CI on the way that may not have been hit.
 const SILENT: f64 = 0.2;
 
 /// What is silent explains what hangs on it over so many relationships at the most.
 const HOPS: u32 = 2;
 
-/// How many of the CIs that hang directly on what failed alert, at the least.
+/// The share of the CIs that hang directly on what failed which alert, at the least.
 const ALERT_TOO: f64 = 0.4;
 
 /// Alerts of one CI that are so many seconds apart are not of one trouble.
@@ -435,13 +435,18 @@ mod tests {
         let relationships = "a>vm1 b>vm1 c>vm1 d>vm2 e>vm2 f>vm2";
         let alerts = "a@10 d@15 b@20 e@25 c@30 f@35";
         check(1.0, relationships, alerts, &["a@10 b@20 c@30", "d@15 e@25 f@35"]);
-        let (hosted, alerts) = (&format!("{relationships} vm1>host vm2>host"), &format!("host@0 {alerts}"));
-        check(1.0, hosted, alerts, &[alerts]);
+        let (racked, alerts) = (&format!("{relationships} vm1>rack vm2>rack rack>host"), &format!("host@0 {alerts}"));
+        check(1.0, racked, alerts, &[alerts]);
     }
 
     #[test]
     fn what_hangs_on_itself_by_others_is_one_tree() {
         check(1.0, "a>b b>c c>a", "a@0 b@10 c@20", &["a@0 b@10 c@20"]);
+    }
+
+    #[test]
+    fn what_a_silent_place_was_reached_from_does_not_hang_on_it() {
+        check(1.0, "x>s y>s z>s s>w w>x", "x@0 w@20 y@40 z@60", &["x@0 w@20 y@40 z@60"]);
     }
 
     #[test]
