@@ -3,10 +3,11 @@
 //! A trouble strikes one CI at one time. Its alerts come on what hangs on that CI: each CI takes the share of them that
 //! its closeness says, and they come the rarer, the longer ago it struck. An alert may also come by chance. Wanted are
 //! the fewest troubles under which what was seen is likeliest (maximum a posteriori, begun with the `way` that failures
-//! take, or greedily where much of the estate alerts, and then improved by turns, as in expectation maximisation with hard
-//! assignments). A CI that is hit raises further alerts more easily than another is hit. Troubles that strike at about the same time in places that hang on one place are one, if their number
-//! is better explained by that place than by chance: a failed zone is seen as several failed switches. What is known of
-//! a place beforehand counts too (`strikes`).
+//! take, or greedily where much of the estate alerts, and then improved by turns, as in expectation maximisation with
+//! hard assignments). A CI that is hit raises further alerts more easily than another is hit. Troubles that strike at
+//! about the same time in places that hang on one place are one, if their number is better explained by that place than
+//! by chance: a failed zone is seen as several failed switches. What is known of a place beforehand counts too
+//! (`strikes`).
 //!
 //! Absent on purpose: alerts, incidents and the graph; `revise` makes numbers of them and acts on what is found.
 
