@@ -23,7 +23,7 @@ const LASTING: f64 = 1.0 / 1800.0;
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Candidate {
     pub(crate) incident: u64,
-    /// 0 to 1; see [`score`].
+    /// 0 to 1; see [`probability`].
     pub(crate) score: f64,
     pub(crate) reason: Reason,
 }

@@ -16,17 +16,19 @@ use std::sync::LazyLock;
 
 use crate::strikes::Strikes;
 
+mod fade;
 mod heads;
 mod simplify;
 mod way;
 
+use fade::Fade;
 pub(crate) use way::Spot;
 
 /// Time scales, in seconds, over which the alerts of one trouble come: rules wait for minutes, and failures travel.
 const SCALES: [f64; 2] = [300.0, 600.0];
 
 /// An alert may begin so many seconds before the first one that is known of its trouble.
-const EARLY: f64 = 45.0;
+const EARLY: usize = 45;
 
 /// Nothing comes later than this, in seconds.
 const LATEST: usize = 5400;
@@ -104,42 +106,31 @@ pub(crate) struct Found {
     pub(crate) heads: Vec<(u32, u32)>,
 }
 
-/// Logarithms of how likely an alert is, by seconds after the onset.
-struct Fade(Vec<f64>);
-
-static FADE: LazyLock<Fade> = LazyLock::new(Fade::new);
-
-impl Fade {
-    fn new() -> Fade {
-        let early = EARLY as usize;
-        let at = |second: usize| {
-            let tau = second as f64 - EARLY;
-            let late: f64 = SCALES.iter().map(|scale| (-tau.max(0.0) / scale).exp() / scale).sum();
-            late.ln() - (SCALES.len() as f64).ln() + tau.min(0.0) / 20.0
-        };
-        Fade((0..=early + LATEST).map(at).collect())
-    }
-
-    fn at(&self, tau: f64) -> f64 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be positive")]
-        let known = (tau >= -EARLY).then(|| self.0.get((tau + EARLY) as usize)).flatten();
-        known.copied().unwrap_or(f64::NEG_INFINITY)
-    }
-}
+/// How likely an alert is, by seconds after the onset.
+static FADE: LazyLock<Fade> = LazyLock::new(|| {
+    Fade::new(EARLY, LATEST, |tau| {
+        let late: f64 = SCALES.iter().map(|scale| (-tau.max(0.0) / scale).exp() / scale).sum();
+        late.ln() - (SCALES.len() as f64).ln() + tau.min(0.0) / 20.0
+    })
+});
 
 /// Says of a place which others it hangs on, itself among them, each with the share of the troubles there that strike
 /// here, as a logarithm.
 pub(crate) type Above<'a> = &'a mut dyn FnMut(u32) -> Vec<(u32, f64)>;
 
-/// Finds the troubles behind alerts, which are in the order of time, among these places.
-pub(crate) fn partition(sights: &[Sight], spots: &[Spot], strikes: &Strikes, above: Above<'_>) -> Found {
-    let mut search = Search::new(sights, spots.len(), strikes);
-    if strikes.crowded(search.hit.len()) {
-        search.greedy();
-    } else {
-        for tree in way::trees(sights, spots, strikes) {
-            search.take(&tree);
-        }
+/// Finds the troubles behind alerts, which are in the order of time, among so many places: by what each of these is on
+/// the way that failures take, or greedily.
+pub(crate) fn partition(
+    sights: &[Sight],
+    places: usize,
+    spots: Option<&[Spot]>,
+    strikes: &Strikes,
+    above: Above<'_>,
+) -> Found {
+    let mut search = Search::new(sights, places, strikes);
+    match spots {
+        Some(spots) => way::trees(sights, spots, strikes).iter().for_each(|tree| search.take(tree)),
+        None => search.greedy(),
     }
     search.turns(TURNS);
     search.simplify();
@@ -274,7 +265,7 @@ impl<'a> Search<'a> {
         let (mut more, mut alerts, mut hit) = (0.0, 0, 0.0);
         for &(at, share) in &behind {
             let sight = &self.sights[at as usize];
-            if sight.at < onset - EARLY {
+            if sight.at < onset - EARLY as f64 {
                 continue;
             }
             let before = self.before(sight);
@@ -339,10 +330,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Takes the place that explains these alerts best for one more trouble.
+    /// Takes the place that explains these alerts best, the first one first, for one more trouble.
     fn take(&mut self, alerts: &[u32]) {
         let sight = |at: &u32| &self.sights[*at as usize];
-        let onset = alerts.iter().map(|at| sight(at).at).fold(f64::INFINITY, f64::min);
+        let Some(onset) = alerts.first().map(|at| sight(at).at) else { return };
         let cis: BTreeSet<u32> = alerts.iter().map(|at| sight(at).ci).collect();
         let cis = f64::from(u32::try_from(cis.len()).unwrap_or(u32::MAX));
         let places: BTreeSet<u32> = alerts.iter().flat_map(|at| &sight(at).places).map(|tie| tie.place).collect();

@@ -124,12 +124,15 @@ impl Engine {
         }
         let units = self.units(&around);
         let (sights, mut places) = self.sights(&units);
-        let spots = self.spots(&units, &sights, &places);
+        let count = places.all.len();
         let mut strikes = self.strikes(&units, &sights, &places);
         if at_rest {
             strikes.all_seen();
         }
-        let found = partition(&sights, &spots, &strikes, &mut |place| self.above(&mut places, place));
+        let cis = sights.iter().map(|sight| sight.ci as usize + 1).max().unwrap_or(0);
+        let way = self.has(Part::Way) && !strikes.crowded(cis);
+        let spots = way.then(|| self.spots(&units, &sights, &places));
+        let found = partition(&sights, count, spots.as_deref(), &strikes, &mut |place| self.above(&mut places, place));
         self.act_on(&units, &places, &found);
     }
 
@@ -313,9 +316,6 @@ impl Engine {
         let speak: BTreeSet<CiIx> = units.iter().filter_map(|unit| self.alerts.get(unit.slots[0]).ci).collect();
         let rate = if self.has(Part::Rate) { self.history.struck(LOOK) } else { 0.0 };
         let mut strikes = Strikes::new(rate, self.graph.len());
-        if !self.has(Part::Way) {
-            strikes.crowd();
-        }
         let mut changed: BTreeMap<u32, CiIx> = BTreeMap::new();
         for (number, place) in (0..).zip(&places.all) {
             strikes.push(match *place {

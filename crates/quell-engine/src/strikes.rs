@@ -60,8 +60,6 @@ pub(crate) struct Strikes {
     beside: f64,
     /// CIs of the estate.
     cis: f64,
-    /// CIs that may alert before it is crowded.
-    few: f64,
     voices: Vec<f64>,
     /// By place and by instant, in seconds, what changes add; instants are in order.
     changed: BTreeMap<u32, Vec<(f64, f64)>>,
@@ -73,7 +71,7 @@ impl Strikes {
         let (rarest, most) = RATE;
         let rate = rate.clamp(rarest, most);
         let cis = f64::from(u32::try_from(cis).unwrap_or(u32::MAX)).max(1.0);
-        Strikes { rate, beside: rate, cis, few: cis * CROWDED, voices: Vec::new(), changed: BTreeMap::new() }
+        Strikes { rate, beside: rate, cis, voices: Vec::new(), changed: BTreeMap::new() }
     }
 
     /// All that is to be seen is there: a further trouble may have come along with the first.
@@ -88,12 +86,7 @@ impl Strikes {
 
     /// True when so much of the estate alerts that one CI's alerting beside another's says nothing.
     pub(crate) fn crowded(&self, cis: usize) -> bool {
-        f64::from(u32::try_from(cis).unwrap_or(u32::MAX)) > self.few
-    }
-
-    /// Takes it for crowded however few CIs alert.
-    pub(crate) fn crowd(&mut self) {
-        self.few = 0.0;
+        f64::from(u32::try_from(cis).unwrap_or(u32::MAX)) > self.cis * CROWDED
     }
 
     /// How many troubles a second strike any one CI beside another, on its own or along with it, as a logarithm.

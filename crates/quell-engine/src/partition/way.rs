@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::LazyLock;
 
-use super::{Offer, STEP, Sight, Tie};
+use super::{Fade, LATEST, Offer, STEP, Sight, Tie};
 use crate::strikes::Strikes;
 
 /// How long after what it hangs on a CI alerts: shares and means in seconds. Rules wait for minutes.
@@ -22,9 +22,6 @@ const BEFORE: (f64, f64) = (0.5, 60.0);
 
 /// Nothing comes so many seconds before.
 const EARLIEST: usize = 600;
-
-/// Nothing comes later than this, in seconds.
-const LATEST: usize = 5400;
 
 /// How much less often a failure passes for each CI on the way that may not have been hit.
 const SILENT: f64 = 0.2;
@@ -50,7 +47,7 @@ pub(crate) enum Spot {
 }
 
 /// What a CI hangs on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Up {
     /// Nothing: a trouble struck it.
     Nothing,
@@ -86,31 +83,14 @@ struct Gain {
     up: Up,
 }
 
-/// Logarithms of how likely it is that so many seconds lie between what fails and what hangs on it.
-struct Delay(Vec<f64>);
-
-static DELAY: LazyLock<Delay> = LazyLock::new(Delay::new);
-
-impl Delay {
-    fn new() -> Delay {
-        let at = |second: usize| {
-            let passed = second as f64 - EARLIEST as f64;
-            let falls = |(share, mean): (f64, f64), by: f64| share / mean * (-by / mean).exp();
-            match passed < 0.0 {
-                true => falls(BEFORE, -passed).ln(),
-                false => AFTER.iter().map(|&after| falls(after, passed)).sum::<f64>().ln(),
-            }
-        };
-        Delay((0..=EARLIEST + LATEST).map(at).collect())
-    }
-
-    fn at(&self, passed: f64) -> f64 {
-        let second = passed + EARLIEST as f64;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be positive")]
-        let known = (second >= 0.0).then(|| self.0.get(second as usize)).flatten();
-        known.copied().unwrap_or(f64::NEG_INFINITY)
-    }
-}
+/// How likely it is that so many seconds lie between what fails and what hangs on it.
+static DELAY: LazyLock<Fade> = LazyLock::new(|| {
+    let falls = |(share, mean): (f64, f64), by: f64| share / mean * (-by / mean).exp();
+    Fade::new(EARLIEST, LATEST, |passed| match passed < 0.0 {
+        true => falls(BEFORE, -passed).ln(),
+        false => AFTER.iter().map(|&after| falls(after, passed)).sum::<f64>().ln(),
+    })
+});
 
 /// The alerts of each tree of several CIs, in the order of their first ones.
 pub(super) fn trees(sights: &[Sight], spots: &[Spot], strikes: &Strikes) -> Vec<Vec<u32>> {
@@ -280,33 +260,30 @@ impl<'a> Forest<'a> {
         best
     }
 
+    fn up(&self, at: Up) -> Up {
+        match at {
+            Up::Nothing => Up::Nothing,
+            Up::Node(node) => self.nodes[node as usize].up,
+            Up::Silent(silent) => self.silent[silent as usize],
+        }
+    }
+
     /// True when the way from here up leads to this node.
     fn leads_to(&self, from: Up, node: u32) -> bool {
         let mut at = from;
-        loop {
-            at = match at {
-                Up::Nothing => return false,
-                Up::Node(up) if up == node => return true,
-                Up::Node(up) => self.nodes[up as usize].up,
-                Up::Silent(up) => self.silent[up as usize],
-            };
+        while at != Up::Nothing && at != Up::Node(node) {
+            at = self.up(at);
         }
+        at != Up::Nothing
     }
 
     /// What stands at the top of the way up from this node.
     fn top(&self, node: u32) -> Up {
-        let mut at = Up::Node(node);
-        loop {
-            let up = match at {
-                Up::Nothing => return at,
-                Up::Node(node) => self.nodes[node as usize].up,
-                Up::Silent(silent) => self.silent[silent as usize],
-            };
-            if up == Up::Nothing {
-                return at;
-            }
-            at = up;
+        let (mut at, mut up) = (Up::Node(node), self.up(Up::Node(node)));
+        while up != Up::Nothing {
+            (at, up) = (up, self.up(up));
         }
+        at
     }
 
     fn trees(&self) -> Vec<Vec<u32>> {
@@ -316,23 +293,18 @@ impl<'a> Forest<'a> {
                 holds[up as usize] += 1;
             }
         }
-        let mut trees: BTreeMap<(u8, u32), Vec<u32>> = BTreeMap::new();
+        let mut trees: BTreeMap<Up, Vec<u32>> = BTreeMap::new();
         for number in 0..u32::try_from(self.nodes.len()).unwrap_or(u32::MAX) {
-            let key = match self.top(number) {
-                Up::Node(node) => (0, node),
-                Up::Silent(silent) => (1, silent),
-                Up::Nothing => continue,
-            };
-            trees.entry(key).or_default().push(number);
+            trees.entry(self.top(number)).or_default().push(number);
         }
         let mut found: Vec<Vec<u32>> =
-            trees.into_iter().filter_map(|((silent, _), nodes)| self.tree(nodes, silent == 1, &mut holds)).collect();
+            trees.into_iter().filter_map(|(top, nodes)| self.tree(nodes, top, &mut holds)).collect();
         found.sort_unstable();
         found
     }
 
     /// The alerts of a tree without the leaves that chance explains better; `None` when it explains better all.
-    fn tree(&self, mut nodes: Vec<u32>, silent: bool, holds: &mut [u32]) -> Option<Vec<u32>> {
+    fn tree(&self, mut nodes: Vec<u32>, top: Up, holds: &mut [u32]) -> Option<Vec<u32>> {
         loop {
             let before = nodes.len();
             nodes.retain(|&number| {
@@ -348,7 +320,7 @@ impl<'a> Forest<'a> {
             }
         }
         let surer = |&number: &u32| self.nodes[number as usize].likely - self.nodes[number as usize].chance;
-        let struck = if silent { self.strikes.often() } else { 0.0 };
+        let struck = if let Up::Silent(_) = top { self.strikes.often() } else { 0.0 };
         let surer = nodes.iter().map(surer).sum::<f64>() + struck;
         let mut sights: Vec<u32> =
             nodes.iter().flat_map(|&number| &self.nodes[number as usize].sights).copied().collect();
