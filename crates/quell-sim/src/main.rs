@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use quell_engine::{Part, Settings};
+use quell_sim::quality::files::FolderFault;
+use quell_sim::quality::replay::Variant;
 use quell_sim::storms::spread::FaultKind;
 use quell_sim::torture::{self, ClusterOptions, Options, Shape};
 use quell_sim::{quality, storms};
@@ -73,8 +73,11 @@ struct Quality {
     /// Only the folder of this name.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Print JSON.
+    /// Also score each part of the decision left out in turn.
     #[arg(long)]
+    ablate: bool,
+    /// Print JSON.
+    #[arg(long, conflicts_with = "ablate")]
     json: bool,
 }
 
@@ -159,23 +162,17 @@ fn fault_kind(word: &str) -> Result<FaultKind, String> {
 }
 
 fn score(Score { seeds, first_seed, cis, shape, ablate, json }: &Score) {
-    let settings = Arc::new(quality::replay::shipped());
+    let shipped = Variant::shipped();
     let seeds = *first_seed..first_seed + seeds;
     let (mut scored, mut ablations) = (Vec::new(), String::new());
     for &cis in cis {
         let options = shape.options(0, cis);
         let name = format!("{cis} CIs{}", if shape.gaps { " with gaps" } else { "" });
-        let whole = storms::score::run(&options, seeds.clone(), &settings, None);
+        let run = |variant: &Variant| storms::score::run(&options, seeds.clone(), variant);
+        let whole = run(&shipped);
         if *ablate {
-            let by_settings = storms::score::SWITCHES.iter().map(|(part, switch)| {
-                let mut settings = Settings::clone(&settings);
-                switch(&mut settings);
-                (*part, storms::score::run(&options, seeds.clone(), &Arc::new(settings), None))
-            });
-            let by_parts = Part::ALL
-                .into_iter()
-                .map(|part| (part.words(), storms::score::run(&options, seeds.clone(), &settings, Some(part))));
-            ablations += &storms::table::ablation(&name, &whole, &by_settings.chain(by_parts).collect::<Vec<_>>());
+            let without: Vec<_> = shipped.without_each().map(|(part, variant)| (part, run(&variant))).collect();
+            ablations += &storms::table::ablation(&name, &whole, &without);
         }
         scored.push((name, whole));
     }
@@ -184,6 +181,22 @@ fn score(Score { seeds, first_seed, cis, shape, ablate, json }: &Score) {
     } else {
         print!("{}{ablations}", storms::table::text(&scored));
     }
+}
+
+fn quality(Quality { data, only, ablate, json }: &Quality) -> Result<(), FolderFault> {
+    let shipped = Variant::shipped();
+    let measure = |variant: &Variant| quality::measure(data, only.as_deref(), variant);
+    let scored = measure(&shipped)?;
+    if *json {
+        println!("{}", quality::table::json(&scored));
+        return Ok(());
+    }
+    print!("{}", quality::table::text(&scored));
+    if *ablate {
+        let without = shipped.without_each().map(|(part, variant)| Ok((part, measure(&variant)?)));
+        print!("{}", quality::table::ablation(&scored, &without.collect::<Result<Vec<_>, FolderFault>>()?));
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -205,14 +218,8 @@ async fn main() -> Result<ExitCode> {
             println!("{}", report.written(if json { Shape::Json } else { Shape::Text })?);
             Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        What::Quality(Quality { data, only, json }) => {
-            let settings = Arc::new(quality::replay::shipped());
-            let scored = quality::measure(&data, only.as_deref(), &settings)?;
-            if json {
-                println!("{}", quality::table::json(&scored));
-            } else {
-                print!("{}", quality::table::text(&scored));
-            }
+        What::Quality(wanted) => {
+            quality(&wanted)?;
             Ok(ExitCode::SUCCESS)
         }
         What::Storms(Storms { seed, cis, shape, out }) => {

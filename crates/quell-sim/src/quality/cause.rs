@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use quell_cmdb::Graph;
 use quell_domain::{CiId, Digest, Source, Timestamp, Topology};
-use quell_engine::{STANDS_OUT, Settings};
+use quell_engine::STANDS_OUT;
 
 use super::baselines::{self, Rarity, Scores, Symptom};
 use super::files::{FolderFault, Map, Row, Table};
-use super::measure::{RankScore, ranking, sure};
-use super::replay::{Replay, body};
+use super::measure::{RankScore, most_often, ranking, sure};
+use super::replay::{Replay, Variant, body};
 
 /// Between two faults at least so much time passes, so that the one is over for quell when the next begins.
 const APART: Duration = Duration::from_secs(86_400);
 /// After a fault's last alert quell has so much time to judge; its alerts fire until then.
-const SETTLE: Duration = Duration::from_secs(120);
+pub(super) const SETTLE: Duration = Duration::from_secs(120);
 
 /// Which nodes may be the cause.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -79,13 +79,13 @@ pub(super) struct Alert {
 ///
 /// # Errors
 /// When one of its files cannot be read as what it is.
-pub fn measure(folder: &Path, settings: &Arc<Settings>) -> Result<Causes, FolderFault> {
+pub fn measure(folder: &Path, variant: &Variant) -> Result<Causes, FolderFault> {
     let table = Table::read(&folder.join("alerts.csv.gz"))?;
     let at = folder.join("topology.json");
     let map = Map::read(&at)?;
     let faults = read(&table, &Table::read(&folder.join("faults.csv"))?)?;
     let topology = map.topology(&at)?;
-    let named = name_causes(&faults, settings, &Arc::new(Graph::new(topology.clone())));
+    let named = name_causes(&faults, variant, &Arc::new(Graph::new(topology.clone())));
     let levels = [Level::Service, Level::Exact].map(|level| {
         let stage = Stage::new(level, &map, &topology, &faults);
         LevelScore {
@@ -128,9 +128,9 @@ fn alert(row: Row<'_>) -> Result<Alert, FolderFault> {
 
 /// What the engine names for each fault, best first: the causes of the incident that holds most of its alerts (of
 /// equals the first), asked when all are in.
-pub(super) fn name_causes(faults: &[Fault], settings: &Arc<Settings>, graph: &Arc<Graph>) -> Vec<Vec<(CiId, f64)>> {
+pub(super) fn name_causes(faults: &[Fault], variant: &Variant, graph: &Arc<Graph>) -> Vec<Vec<(CiId, f64)>> {
     let first = faults.iter().find_map(|fault| fault.alerts.first());
-    let mut replay = Replay::new(settings, graph, first.map_or(Timestamp::from_seconds(0), |alert| alert.at));
+    let mut replay = Replay::new(variant, graph, first.map_or(Timestamp::from_seconds(0), |alert| alert.at));
     faults.iter().map(|fault| name_cause(fault, &mut replay)).collect()
 }
 
@@ -152,12 +152,8 @@ fn name_cause(fault: &Fault, replay: &mut Replay) -> Vec<(CiId, f64)> {
         );
     }
     replay.pass(ends + shift);
-    let mut held: BTreeMap<u64, usize> = BTreeMap::new();
-    for incident in ids.iter().filter_map(|&id| replay.episode(id)?.now) {
-        *held.entry(incident).or_default() += 1;
-    }
-    let most = held.into_iter().max_by_key(|&(incident, held)| (held, std::cmp::Reverse(incident)));
-    most.map(|(incident, _)| replay.ranking(incident)).unwrap_or_default()
+    let most = most_often(ids.iter().filter_map(|&id| replay.episode(id)?.now));
+    most.map(|incident| replay.ranking(incident)).unwrap_or_default()
 }
 
 /// One level's candidates, and the faults as seen from there.

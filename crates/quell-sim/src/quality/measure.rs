@@ -3,6 +3,7 @@
 //! Pairwise precision and recall, adjusted Rand index, V-measure, B³, accuracy at k. Deliberately absent: where either
 //! comes from.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One alert row (or episode): the fault it truly belongs to, `None` for noise, and the incident it was filed into,
@@ -139,6 +140,27 @@ fn v_measure(
     harmonic(known(true_, claimed), known(claimed, true_))
 }
 
+/// The fault that each incident speaks for: the one that most of its alerts belong to; of equals the earlier one.
+#[must_use]
+pub fn spoken_for(filed: &[Filed]) -> BTreeMap<u64, usize> {
+    let mut held: BTreeMap<u64, BTreeMap<usize, usize>> = BTreeMap::new();
+    for Filed { fault, incident } in filed {
+        if let (Some(fault), Some(incident)) = (fault, incident) {
+            *held.entry(*incident).or_default().entry(*fault).or_default() += 1;
+        }
+    }
+    let most = |held: BTreeMap<usize, usize>| held.into_iter().max_by_key(|&(fault, held)| (held, Reverse(fault)));
+    held.into_iter().filter_map(|(incident, held)| Some((incident, most(held)?.0))).collect()
+}
+
+/// The incident that comes most often; of equals the older one.
+#[must_use]
+pub fn most_often(incidents: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut held: BTreeMap<u64, usize> = BTreeMap::new();
+    incidents.for_each(|incident| *held.entry(incident).or_default() += 1);
+    held.into_iter().max_by_key(|&(incident, held)| (held, Reverse(incident))).map(|(incident, _)| incident)
+}
+
 /// How well rankings name the root.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct RankScore {
@@ -208,6 +230,15 @@ pub fn sure(rankings: &[(BTreeMap<&str, f64>, &str)], least: f64) -> [f64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_incident_speaks_for_the_fault_with_most_of_its_alerts() {
+        let filed = [(Some(0), 7), (Some(1), 7), (Some(1), 7), (Some(3), 8), (Some(2), 8), (None, 9), (None, 9)];
+        let filed = filed.map(|(fault, incident)| Filed { fault, incident: Some(incident) });
+        assert_eq!(spoken_for(&filed), BTreeMap::from([(7, 1), (8, 2)]));
+        assert_eq!(most_often([3, 1, 2, 2, 1].into_iter()), Some(1));
+        assert_eq!(most_often(std::iter::empty()), None);
+    }
 
     fn filed(cells: &[(&str, &str)]) -> Vec<Filed> {
         let number = |word: &str| word.bytes().next().map(u64::from);

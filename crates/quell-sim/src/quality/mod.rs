@@ -15,11 +15,9 @@ pub mod replay;
 pub mod table;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use quell_engine::Settings;
 
 use files::FolderFault;
+use replay::Variant;
 pub use table::Scored;
 
 const CORRELATION: &[&str] = &["alerts.csv.gz", "incidents.csv", "topology.json"];
@@ -30,11 +28,7 @@ const PETSHOP: &[&str] = &["metrics.csv.gz", "issues.csv", "graph.csv"];
 ///
 /// # Errors
 /// When there is nothing to score, or a file is not what it should be.
-pub fn measure(
-    data: &Path,
-    only: Option<&str>,
-    settings: &Arc<Settings>,
-) -> Result<Vec<(String, Scored)>, FolderFault> {
+pub fn measure(data: &Path, only: Option<&str>, variant: &Variant) -> Result<Vec<(String, Scored)>, FolderFault> {
     let mut folders = vec![data.to_owned()];
     if !is_set(data) {
         let entries = std::fs::read_dir(data).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -46,13 +40,13 @@ pub fn measure(
     let mut scored = Vec::new();
     for folder in &folders {
         if has(folder, CORRELATION) {
-            scored.push((name(folder), Scored::Correlation(correlation::measure(folder, settings)?)));
+            scored.push((name(folder), Scored::Correlation(correlation::measure(folder, variant)?)));
         }
         if has(folder, CAUSE) {
-            scored.push((name(folder), Scored::Cause(cause::measure(folder, settings)?)));
+            scored.push((name(folder), Scored::Cause(cause::measure(folder, variant)?)));
         }
         if has(folder, PETSHOP) {
-            scored.push((name(folder), Scored::Petshop(petshop::measure(folder, settings)?)));
+            scored.push((name(folder), Scored::Petshop(petshop::measure(folder, variant)?)));
         }
     }
     if scored.is_empty() {

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use quell_cmdb::Graph;
 use quell_domain::{CiId, Digest, Timestamp};
-use quell_engine::Settings;
 
 use super::baselines::{self, Scores, Symptom};
 use super::cause::{Alert, Fault, Level, Stage, name_causes};
 use super::files::{Edge, FolderFault, Map, Node, Row, Table};
 use super::measure::{RankScore, ranking};
+use super::replay::Variant;
 
 /// So many robust standard deviations off is an alert.
 const STRAY: f64 = 3.0;
@@ -60,7 +60,7 @@ type Series<'a> = (&'a str, &'a str, &'a str);
 ///
 /// # Errors
 /// When one of its files cannot be read as what it is.
-pub fn measure(folder: &Path, settings: &Arc<Settings>) -> Result<Petshop, FolderFault> {
+pub fn measure(folder: &Path, variant: &Variant) -> Result<Petshop, FolderFault> {
     let metrics = Table::read(&folder.join("metrics.csv.gz"))?;
     let calls_at = folder.join("graph.csv");
     let calls = Table::read(&calls_at)?;
@@ -84,9 +84,9 @@ pub fn measure(folder: &Path, settings: &Arc<Settings>) -> Result<Petshop, Folde
         let topology = map.topology(&calls_at)?;
         let graph = Arc::new(Graph::new(topology.clone()));
         let stage = Stage::new(Level::Service, &map, &topology, &faults);
-        let named = name_causes(&faults, settings, &graph);
+        let named = name_causes(&faults, variant, &graph);
         let told: Vec<Fault> = faults.iter().zip(&issues).map(|(fault, issue)| with_target(fault, issue)).collect();
-        let named_with: Vec<Vec<(CiId, f64)>> = name_causes(&told, settings, &graph);
+        let named_with: Vec<Vec<(CiId, f64)>> = name_causes(&told, variant, &graph);
         found.candidates += stage.candidates.len() * issues.len();
         found.alone = found.alone.with(stage.score(&named));
         found.with_target = found.with_target.with(stage.score(&named_with));

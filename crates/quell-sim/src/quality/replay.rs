@@ -30,6 +30,46 @@ pub fn shipped() -> Settings {
     quell_formats::settings::compile(&files).expect("the shipped files hold together").settings
 }
 
+/// A change of the settings that leaves out a part of the decision.
+type Switch = (&'static str, fn(&mut Settings));
+
+/// What can be left out by settings; the engine's own [`Part`]s can be, too.
+const SWITCHES: [Switch; 2] = [
+    ("the graph", |settings| settings.correlation.max_hops = 0),
+    ("changes", |settings| settings.limits.recent_changes = 0),
+];
+
+/// The engine as it ships, or without one part.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    settings: Arc<Settings>,
+    without: Option<Part>,
+}
+
+impl Variant {
+    /// As it ships.
+    #[must_use]
+    pub fn shipped() -> Variant {
+        Variant { settings: Arc::new(shipped()), without: None }
+    }
+
+    /// Without each part in turn, by that part's name.
+    pub fn without_each(&self) -> impl Iterator<Item = (&'static str, Variant)> {
+        let by_settings = SWITCHES.iter().map(|(part, switch)| {
+            let mut settings = Settings::clone(&self.settings);
+            switch(&mut settings);
+            (*part, Variant { settings: Arc::new(settings), ..self.clone() })
+        });
+        by_settings.chain(Part::ALL.into_iter().map(|part| (part.words(), self.without(part))))
+    }
+
+    /// Without this part.
+    #[must_use]
+    pub fn without(&self, part: Part) -> Variant {
+        Variant { without: Some(part), ..self.clone() }
+    }
+}
+
 /// What became of one alert episode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Episode {
@@ -58,8 +98,9 @@ pub struct Replay {
 impl Replay {
     /// An engine that has seen nothing but its topology.
     #[must_use]
-    pub fn new(settings: &Arc<Settings>, graph: &Arc<Graph>, start: Timestamp) -> Replay {
+    pub fn new(Variant { settings, without }: &Variant, graph: &Arc<Graph>, start: Timestamp) -> Replay {
         let mut engine = Engine::new(Shard::FIRST, Arc::clone(settings));
+        without.iter().for_each(|&part| engine.leave_out(part));
         engine.shelve(TOPOLOGY, Artefact::Topology(Arc::clone(graph)));
         let mut replay = Replay {
             engine,
@@ -75,11 +116,6 @@ impl Replay {
         };
         replay.apply(start, &Input::Activate(Activation { kind: ArtefactKind::Topology, digest: TOPOLOGY }));
         replay
-    }
-
-    /// Decides without a part from now on.
-    pub fn leave_out(&mut self, part: Part) {
-        self.engine.leave_out(part);
     }
 
     /// The time of the last thing applied.

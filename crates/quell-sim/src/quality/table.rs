@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::bars::{self, How};
 use super::cause::{Causes, Level, LevelScore};
-use super::correlation::Correlation;
+use super::correlation::{Correlation, Filing};
 use super::measure::{PartitionScore, RankScore};
 use super::petshop::Petshop;
 
@@ -40,6 +40,14 @@ const NOBODY: &str = "none";
 
 /// A measure's name, and how it is read off a score.
 type Measure<S> = (&'static str, fn(&S) -> f64);
+
+/// How well causes are named.
+const AC: [Measure<RankScore>; 4] = [
+    ("AC@1", |score| score.at[0]),
+    ("AC@3", |score| score.at[2]),
+    ("AC@5", |score| score.at[4]),
+    ("Avg@5", |score| score.average()),
+];
 
 /// The table for people: one line for each measure of each set.
 #[must_use]
@@ -91,7 +99,11 @@ fn cells(line: &Line) -> [String; 6] {
 
 fn correlation(name: &str, found: &Correlation, lines: &mut Vec<Line>) {
     // The baseline with the best ARI speaks for all: one that leaves every alert alone has no noise in its faults.
-    let best = found.baselines.iter().max_by(|(_, a), (_, b)| a.ari.total_cmp(&b.ari));
+    let best = found.baselines.iter().max_by(|(_, a), (_, b)| a.rows.ari.total_cmp(&b.rows.ari));
+    let mut line = |task: &str, measure: &'static str, measured: f64, best: Option<(f64, &'static str)>| {
+        let (best, bar) = (best.unwrap_or((0.0, NOBODY)), bars::of(found.digest, task, measure));
+        lines.push(Line { set: name.into(), task: task.into(), measure, measured, best, bar });
+    };
     let measures: [Measure<PartitionScore>; 9] = [
         ("ARI", |score| score.ari),
         ("pair F1", |score| score.pair_f1),
@@ -103,15 +115,21 @@ fn correlation(name: &str, found: &Correlation, lines: &mut Vec<Line>) {
         ("mixing incidents", |score| score.mixing),
         ("compression", |score| score.compression),
     ];
-    let tasks = [("correlation", &found.last), ("at arrival", &found.at_arrival)];
-    for (task, score) in tasks {
-        let shown = if task == "correlation" { &measures[..] } else { &measures[..2] };
-        for (measure, of) in shown {
-            let baseline = best.map_or((0.0, NOBODY), |(name, score)| (of(score), *name));
-            let bar = bars::of(found.digest, task, measure);
-            lines.push(Line { set: name.into(), task: task.into(), measure, measured: of(score), best: baseline, bar });
-        }
+    for (measure, of) in measures {
+        line("correlation", measure, of(&found.last.rows), best.map(|(name, filing)| (of(&filing.rows), *name)));
     }
+    // In these each baseline stands for itself.
+    let b3: [Measure<Filing>; 2] =
+        [("B³ F1, rows", |filing| filing.rows.b3), ("B³ F1, episodes", |filing| filing.episodes.b3)];
+    for (measure, of) in b3 {
+        let best = found.baselines.iter().map(|(name, filing)| (of(filing), *name)).max_by(|a, b| a.0.total_cmp(&b.0));
+        line("correlation", measure, of(&found.last), best);
+    }
+    for (measure, of) in &measures[..2] {
+        line("at arrival", measure, of(&found.at_arrival), best.map(|(name, filing)| (of(&filing.rows), *name)));
+    }
+    let causes = found.causes.iter().flat_map(|causes| AC.map(|(measure, of)| (measure, of(causes))));
+    causes.for_each(|(measure, measured)| line("cause among others", measure, measured, None));
 }
 
 fn cause(name: &str, found: &Causes, lines: &mut Vec<Line>) {
@@ -134,13 +152,7 @@ fn ranked(
     baselines: &[(&'static str, RankScore)],
     lines: &mut Vec<Line>,
 ) {
-    let measures: [Measure<RankScore>; 4] = [
-        ("AC@1", |score| score.at[0]),
-        ("AC@3", |score| score.at[2]),
-        ("AC@5", |score| score.at[4]),
-        ("Avg@5", |score| score.average()),
-    ];
-    for (measure, of) in measures {
+    for (measure, of) in AC {
         let best = baselines.iter().map(|(name, score)| (of(score), *name)).max_by(|a, b| a.0.total_cmp(&b.0));
         lines.push(Line {
             set: name.into(),
@@ -159,6 +171,44 @@ fn ranked(
     }
 }
 
+/// What is told of a task where parts are left out.
+fn figures(scored: &Scored) -> (&'static str, Vec<(&'static str, f64)>) {
+    let ranked = |score: &RankScore| AC.map(|(measure, of)| (measure, of(score)));
+    match scored {
+        Scored::Correlation(found) => {
+            let PartitionScore { ari, incidents_per_fault, noise_contamination, .. } = found.last.rows;
+            let filed = [("B³ F1", found.last.episodes.b3), ("ARI", ari), ("inc/fault", incidents_per_fault)];
+            let filed = filed.into_iter().chain([("noise in", noise_contamination)]);
+            ("correlation", filed.chain(found.causes.iter().flat_map(ranked)).collect())
+        }
+        Scored::Cause(found) => {
+            ("cause", found.levels.first().map(|level| ranked(&level.score).into()).unwrap_or_default())
+        }
+        Scored::Petshop(found) => ("cause with target", ranked(&found.with_target).into()),
+    }
+}
+
+/// What each part of the decision is worth: every set's figures with all parts, and without each of them by its name.
+#[must_use]
+pub fn ablation(whole: &[(String, Scored)], without: &[(&'static str, Vec<(String, Scored)>)]) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, cells: Vec<String>| {
+        let cells: String = cells.iter().map(|cell| format!("{cell:>10}")).collect();
+        let _ = writeln!(text, "  {name:36}{cells}");
+    };
+    for (at, (name, scored)) in whole.iter().enumerate() {
+        let (task, all) = figures(scored);
+        let shown = |figures: Vec<(&str, f64)>| figures.iter().map(|(_, figure)| format!("{figure:.3}")).collect();
+        line(&format!("{name}, {task}"), all.iter().map(|(measure, _)| (*measure).to_owned()).collect());
+        line("with all parts", shown(all));
+        for (part, sets) in without {
+            let figures = sets.get(at).map(|(_, scored)| figures(scored).1).unwrap_or_default();
+            line(&format!("without {part}"), shown(figures));
+        }
+    }
+    text
+}
+
 /// The same for programs. `sets` has one object for each task of each folder; beside it stand the finer level of
 /// causes, causes with the violated node known, decisions at arrival, and the baselines.
 #[must_use]
@@ -168,10 +218,17 @@ pub fn json(scored: &[(String, Scored)]) -> Value {
     for (name, scored) in scored {
         match scored {
             Scored::Correlation(found) => {
-                sets.push(partition_json(name, &found.last));
+                let mut set = filing_json(name, &found.last);
+                if let Some(RankScore { faults, at: [one, _, three, _, five], .. }) = found.causes {
+                    for (key, value) in [("ac1", one), ("ac3", three), ("ac5", five)] {
+                        set[key] = json!(value);
+                    }
+                    set["faults"] = json!(faults);
+                }
+                sets.push(set);
                 at_arrival.push(partition_json(name, &found.at_arrival));
-                baselines
-                    .extend(found.baselines.iter().map(|(by, score)| by_baseline(partition_json(name, score), by)));
+                let others = found.baselines.iter();
+                baselines.extend(others.map(|(by, filing)| by_baseline(filing_json(name, filing), by)));
             }
             Scored::Cause(found) => {
                 for LevelScore { level, candidates: _, score, baselines: others } in &found.levels {
@@ -197,6 +254,12 @@ pub fn json(scored: &[(String, Scored)]) -> Value {
 fn by_baseline(mut score: Value, name: &str) -> Value {
     score["baseline"] = json!(name);
     score
+}
+
+fn filing_json(name: &str, filing: &Filing) -> Value {
+    let mut json = partition_json(name, &filing.rows);
+    json["b3_f1_episodes"] = json!(filing.episodes.b3);
+    json
 }
 
 fn partition_json(name: &str, score: &PartitionScore) -> Value {

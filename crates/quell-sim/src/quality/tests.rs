@@ -36,7 +36,7 @@ const GRAPH: &str = r#"{"nodes":[{"id":"web","type":"Service"},{"id":"db","type"
   {"source":"wiki","target":"h2","label":"hosted_on"}]}"#;
 
 fn measured(folder: &Folder) -> Result<Vec<(String, Scored)>, FolderFault> {
-    measure(&folder.0, None, &Arc::new(replay::shipped()))
+    measure(&folder.0, None, &replay::Variant::shipped())
 }
 
 #[test]
@@ -49,15 +49,63 @@ fn two_faults_apart_on_the_graph_are_two_incidents() {
     let scored = measured(&Folder::new("apart", &files)).expect("a whole folder");
     let [(_, Scored::Correlation(found))] = scored.as_slice() else { panic!("one correlation: {scored:?}") };
     assert_eq!((found.alerts, found.faults), (6, 2));
-    assert_eq!((found.last.ari, found.last.pair_f1, found.last.incidents_per_fault), (1.0, 1.0, 1.0));
+    assert_eq!((found.last.rows.ari, found.last.rows.pair_f1, found.last.rows.incidents_per_fault), (1.0, 1.0, 1.0));
     assert_eq!(found.at_arrival.ari, 1.0);
     // By time alone all of them are one: 7 pairs of 15 are of one fault.
-    let gap = found.baselines.iter().find(|(name, _)| *name == "time gap 60 s").expect("a baseline").1;
+    let gap = found.baselines.iter().find(|(name, _)| *name == "time gap 60 s").expect("a baseline").1.rows;
     assert!((gap.precision - 7.0 / 15.0).abs() < 1e-9 && gap.ari.abs() < 1e-9, "{gap:?}");
+    let causes = found.causes.expect("both roots are told");
+    assert_eq!((causes.faults, causes.at[0]), (2, 1.0));
     let shown = table::json(&scored);
     assert_eq!(shown["sets"][0]["task"], "correlation");
-    assert_eq!(shown["sets"][0]["ari"], 1.0);
+    assert_eq!((&shown["sets"][0]["ari"], &shown["sets"][0]["ac1"]), (&1.0.into(), &1.0.into()));
     assert_eq!(shown["sets"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn an_alert_told_again_counts_once_and_a_fault_in_another_ones_incident_has_no_cause() {
+    // Every row is told of h1, and the second fault has no place of its own.
+    let mut alerts = "alert_id,ts_s,entity,name,incident\n".to_owned();
+    for at in 0..10 {
+        alerts += &format!("{at},{},h1,HostDown,one\n", 10 + at);
+    }
+    alerts += "10,25,db,DbDown,one\n11,26,h1,HostDown,two\n";
+    let incidents = "incident,root_cause\none,h1\ntwo,h1\nthree,\n";
+    let files = [("alerts.csv.gz", &*alerts), ("incidents.csv", incidents), ("topology.json", GRAPH)];
+    let scored = measured(&Folder::new("again", &files)).expect("a whole folder");
+    let [(_, Scored::Correlation(found))] = scored.as_slice() else { panic!("one correlation: {scored:?}") };
+    assert_eq!((found.alerts, found.faults), (12, 3));
+    // All are in one incident: of 12 rows 11 are the first fault's, and of 3 episodes 2.
+    let precision = |one: f64, two: f64| (one * one + two * two) / (one + two) / (one + two);
+    let f1 = |precision: f64| 2.0 * precision / (1.0 + precision);
+    let (rows, episodes) = (found.last.rows.b3, found.last.episodes.b3);
+    assert!((rows - f1(precision(11.0, 1.0))).abs() < 1e-9, "{rows}");
+    assert!((episodes - f1(precision(2.0, 1.0))).abs() < 1e-9, "{episodes}");
+    let causes = found.causes.expect("two roots are told");
+    assert_eq!(causes.faults, 2);
+    // The first is named; of the second nobody says more of its root than of the other four.
+    assert!((causes.at[0] - (1.0 + 0.2) / 2.0).abs() < 1e-9, "{causes:?}");
+}
+
+#[test]
+fn what_parts_are_worth_is_told_by_set() {
+    let alerts = "ts_s,entity,name,incident\n10,h1,HostDown,one\n12,h2,HostDown,two\n15,db,DbDown,one\n";
+    let files =
+        [("alerts.csv.gz", alerts), ("incidents.csv", "incident,root_cause\none,h1\n"), ("topology.json", GRAPH)];
+    let folder = Folder::new("parts", &files);
+    let whole = measured(&folder).expect("a whole folder");
+    let shipped = replay::Variant::shipped();
+    let parts = shipped.without_each();
+    let without: Vec<_> =
+        parts.map(|(part, variant)| (part, measure(&folder.0, None, &variant).expect("a whole folder"))).collect();
+    let text = table::ablation(&whole, &without);
+    let figures = |of: &str| {
+        let line = text.lines().find(|line| line.trim_start().starts_with(of)).expect("a line");
+        line.split_whitespace().rev().take(8).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(text.lines().count(), 2 + without.len(), "{text}");
+    assert_eq!(figures("with all parts")[6], "1.000", "{text}");
+    assert_eq!(figures("without the graph")[5], "1.500", "of two faults one is in two incidents: {text}");
 }
 
 #[test]

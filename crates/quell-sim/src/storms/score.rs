@@ -3,20 +3,18 @@
 //! B³, pairs and the Rand index are over the alert episodes of faults; an episode in no incident is missed; an
 //! incident's fault is the one that most of its episodes belong to. Deliberately absent: anything fitted to a seed.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quell_cmdb::Graph;
 use quell_domain::{AlertId, CiId, Source};
-use quell_engine::{Part, Settings};
 
 use super::{Options, Storm, files, storm, wire};
 use crate::quality::baselines::{self, Scores, Seen};
-use crate::quality::measure::{Filed, PartitionScore, RankScore, partition, ranking};
-use crate::quality::replay::Replay;
+use crate::quality::measure::{Filed, PartitionScore, RankScore, most_often, partition, ranking, spoken_for};
+use crate::quality::replay::{Replay, Variant};
 
 /// The window of the baselines: the rules of these estates wait for minutes, so that a shorter one would be no match.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -38,19 +36,10 @@ pub struct StormScore {
     pub baselines: Vec<(&'static str, PartitionScore)>,
 }
 
-/// A change of the settings that leaves out one part of the decision.
-pub type Switch = (&'static str, fn(&mut Settings));
-
-/// What can be left out by settings, each by its name; the engine's own [`Part`]s can be, too.
-pub const SWITCHES: &[Switch] = &[
-    ("the graph", |settings| settings.correlation.max_hops = 0),
-    ("changes", |settings| settings.limits.recent_changes = 0),
-];
-
-/// Scores a storm, decided without a part where one is given.
+/// Scores a storm.
 #[must_use]
-pub fn score(storm: &Storm, settings: &Arc<Settings>, without: Option<Part>) -> StormScore {
-    let (filed, named) = replay(storm, settings, without);
+pub fn score(storm: &Storm, variant: &Variant) -> StormScore {
+    let (filed, named) = replay(storm, variant);
     let part = |at: usize| &*storm.estate.parts[at].id;
     let seen: Vec<Seen<'_>> = storm
         .episodes
@@ -89,10 +78,9 @@ pub fn score(storm: &Storm, settings: &Arc<Settings>, without: Option<Part>) -> 
 }
 
 /// Where the engine files each episode in the end, and what it names for each fault when that is about to be mended.
-fn replay(storm: &Storm, settings: &Arc<Settings>, without: Option<Part>) -> (Vec<Filed>, Vec<Vec<(CiId, f64)>>) {
+fn replay(storm: &Storm, variant: &Variant) -> (Vec<Filed>, Vec<Vec<(CiId, f64)>>) {
     let graph = Arc::new(Graph::new(storm.cmdb.clone()));
-    let mut replay = Replay::new(settings, &graph, wire::START);
-    without.into_iter().for_each(|part| replay.leave_out(part));
+    let mut replay = Replay::new(variant, &graph, wire::START);
     let mut ids: Vec<Option<AlertId>> = vec![None; storm.episodes.len()];
     let mut due: Vec<usize> = (0..storm.faults.len()).collect();
     due.sort_by(|&a, &b| storm.faults[b].mended.total_cmp(&storm.faults[a].mended));
@@ -123,36 +111,20 @@ fn replay(storm: &Storm, settings: &Arc<Settings>, without: Option<Part>) -> (Ve
         .enumerate()
         .map(|(ix, episode)| Filed { fault: episode.fault, incident: incident(ix) })
         .collect();
-    let speaks_for = speak_for(&filed);
+    let spoken_for = spoken_for(&filed);
     for (fault, named) in named.iter_mut().enumerate() {
         let own = holds_most(storm, &ids, &replay, fault);
-        if own.and_then(|incident| speaks_for.get(&incident)) != Some(&fault) {
+        if own.and_then(|incident| spoken_for.get(&incident)) != Some(&fault) {
             named.clear();
         }
     }
     (filed, named)
 }
 
-/// An incident speaks for one fault: the one that most of its episodes belong to; of equals the earlier one.
-fn speak_for(filed: &[Filed]) -> BTreeMap<u64, usize> {
-    let mut held: BTreeMap<u64, BTreeMap<usize, usize>> = BTreeMap::new();
-    for Filed { fault, incident } in filed {
-        if let (Some(fault), Some(incident)) = (fault, incident) {
-            *held.entry(*incident).or_default().entry(*fault).or_default() += 1;
-        }
-    }
-    let most = |held: BTreeMap<usize, usize>| held.into_iter().max_by_key(|&(fault, held)| (held, Reverse(fault)));
-    held.into_iter().filter_map(|(incident, held)| Some((incident, most(held)?.0))).collect()
-}
-
 /// The incident that holds most of a fault's episodes now; of equals the older one.
 fn holds_most(storm: &Storm, ids: &[Option<AlertId>], replay: &Replay, fault: usize) -> Option<u64> {
-    let mut held: BTreeMap<u64, usize> = BTreeMap::new();
     let own = storm.episodes.iter().zip(ids).filter(|(episode, _)| episode.fault == Some(fault));
-    for incident in own.filter_map(|(_, id)| replay.episode((*id)?)?.now) {
-        *held.entry(incident).or_default() += 1;
-    }
-    held.into_iter().max_by_key(|&(incident, held)| (held, Reverse(incident))).map(|(incident, _)| incident)
+    most_often(own.filter_map(|(_, id)| replay.episode((*id)?)?.now))
 }
 
 /// One line of figures, as the table shows them.
@@ -188,12 +160,11 @@ impl Summary {
     }
 }
 
-/// Scores the storms of these seeds, decided without a part where one is given, and takes the median of each figure.
+/// Scores the storms of these seeds and takes the median of each figure.
 #[must_use]
-pub fn run(options: &Options, seeds: Range<u64>, settings: &Arc<Settings>, without: Option<Part>) -> Summary {
-    let scores: Vec<StormScore> = seeds
-        .map(|seed| score(&storm(&Options { seed, estate: seed, ..options.clone() }), settings, without))
-        .collect();
+pub fn run(options: &Options, seeds: Range<u64>, variant: &Variant) -> Summary {
+    let scores: Vec<StormScore> =
+        seeds.map(|seed| score(&storm(&Options { seed, estate: seed, ..options.clone() }), variant)).collect();
     let partition = |of: &dyn Fn(&StormScore) -> PartitionScore| {
         let rows: Vec<[f64; 8]> = scores.iter().map(|score| figures(&of(score))).collect();
         std::array::from_fn(|at| median(rows.iter().map(|row| row[at]).collect()))
@@ -239,13 +210,6 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_incident_speaks_for_the_fault_with_most_of_its_episodes() {
-        let filed = [(Some(0), 7), (Some(1), 7), (Some(1), 7), (Some(3), 8), (Some(2), 8), (None, 9), (None, 9)];
-        let filed = filed.map(|(fault, incident)| Filed { fault, incident: Some(incident) });
-        assert_eq!(speak_for(&filed), BTreeMap::from([(7, 1), (8, 2)]));
-    }
 
     #[test]
     fn storms_count_when_neither_time_nor_two_hops_tell_them_apart() {

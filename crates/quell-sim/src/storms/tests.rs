@@ -1,11 +1,9 @@
 //! A storm is the same for each seed, holds together, is awkward, and comes back from its folder as it was written.
 
-use std::sync::Arc;
-
 use quell_engine::Part;
 
 use super::*;
-use crate::quality::replay::shipped;
+use crate::quality::replay::Variant;
 
 fn small(seed: u64) -> Storm {
     storm(&Options::usual(seed, 600))
@@ -103,7 +101,7 @@ fn a_folder_that_was_written_can_be_scored() {
     let folder = std::env::temp_dir().join(format!("quell-storm-{}", std::process::id()));
     let storm = small(2);
     files::write(&storm, &folder).expect("a folder can be written");
-    let scored = crate::quality::measure(&folder, None, &Arc::new(shipped())).expect("a whole folder");
+    let scored = crate::quality::measure(&folder, None, &Variant::shipped()).expect("a whole folder");
     std::fs::remove_dir_all(&folder).expect("it was made");
     let [(_, crate::quality::Scored::Correlation(found)), (_, crate::quality::Scored::Cause(causes))] =
         scored.as_slice()
@@ -112,12 +110,12 @@ fn a_folder_that_was_written_can_be_scored() {
     };
     assert_eq!((found.alerts, found.faults), (storm.episodes.len(), storm.faults.len()));
     assert_eq!(causes.faults, storm.faults.len());
-    assert_eq!(found.last.missed, 0);
+    assert_eq!(found.last.rows.missed, 0);
 }
 
 #[test]
 fn every_episode_is_filed() {
-    let score = score::score(&small(1), &Arc::new(shipped()), None);
+    let score = score::score(&small(1), &Variant::shipped());
     assert_eq!(score.partition.missed, 0);
     assert_eq!(score.causes.faults, score.faults);
     assert!(score.partition.b3 > 0.0 && score.noise > 0);
@@ -125,10 +123,10 @@ fn every_episode_is_filed() {
 
 #[test]
 fn what_is_left_out_is_missed() {
-    let (storm, settings) = (small(1), Arc::new(shipped()));
-    let whole = score::score(&storm, &settings, None).partition;
+    let (storm, all) = (small(1), Variant::shipped());
+    let whole = score::score(&storm, &all).partition;
     for part in [Part::Together, Part::History] {
-        let without = score::score(&storm, &settings, Some(part)).partition;
+        let without = score::score(&storm, &all.without(part)).partition;
         assert!(without.b3 < whole.b3, "without {}: {} and not less than {}", part.words(), without.b3, whole.b3);
     }
 }
