@@ -46,9 +46,18 @@ impl Pulse {
     /// Alerts a second to be expected at `at`, by those so far. Between the first and the last alert it is what it was
     /// at the last one: an alert that comes late finds its incident.
     pub(crate) fn rate(&self, at: Timestamp) -> f64 {
+        self.rate_by(&self.masses, at)
+    }
+
+    /// The same by the last alert alone, which counts 1 whatever became of it.
+    pub(crate) fn rate_of_last(&self, at: Timestamp) -> f64 {
+        self.rate_by(&[1.0; 4], at)
+    }
+
+    fn rate_by(&self, masses: &[f64; 4], at: Timestamp) -> f64 {
         let passed = at.since(self.last).as_secs_f64().max(self.first.since(at).as_secs_f64());
         let on_scale = |(mass, scale): (&f64, f64)| WEIGHT / scale * mass * (-passed / scale).exp();
-        self.masses.iter().zip(SCALES).map(on_scale).sum::<f64>().max(0.0)
+        masses.iter().zip(SCALES).map(on_scale).sum::<f64>().max(0.0)
     }
 }
 
@@ -73,6 +82,14 @@ mod tests {
         let rates: Vec<f64> = [0, 10, 60, 600, 6000].map(|seconds| one.rate(at(seconds))).to_vec();
         assert!(rates.windows(2).all(|pair| pair[0] > 2.0 * pair[1]), "{rates:?}");
         assert!((beats(&[0; 10]).rate(at(60)) / one.rate(at(60)) - 10.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_last_alert_counts_although_it_was_taken_back() {
+        let mut pulse = beats(&[0, 60]);
+        pulse.beat(at(60), -1.0);
+        assert!(pulse.rate(at(90)) < pulse.rate_of_last(at(90)));
+        assert!((pulse.rate_of_last(at(90)) - beats(&[60]).rate(at(90))).abs() < 1e-12);
     }
 
     #[test]

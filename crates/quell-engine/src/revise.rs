@@ -9,6 +9,7 @@
 //! Absent on purpose: what explains best (`partition`), and the moving itself (`moving`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use quell_cmdb::CiIx;
@@ -32,10 +33,10 @@ const REST: Duration = Duration::from_secs(60);
 /// grows with what is looked at, is shared by as many new alerts. One that has come to rest needs less: to have grown.
 const GROWTH: u64 = 4;
 
-/// CIs of an incident that stands alone.
-const SMALL: usize = 8;
+/// CIs of an incident that stands alone: one of fewer is hardly told from what is left of another.
+const ALONE: RangeInclusive<usize> = 3..=8;
 
-/// How much likelier than chance a trouble must make an alert that stands alone, as a logarithm: seven times.
+/// How much likelier than chance a trouble must make an alert of such an incident, as a logarithm: seven times.
 const SURE: f64 = 2.0;
 
 /// Alerts that become an incident of their own at least; fewer stay with what they came with.
@@ -414,8 +415,8 @@ impl Engine {
             // What stands alone stays so unless chance is all but out of the question; what the CMDB does not know has
             // no other way.
             let bound = self.alerts.get(units[at].slots[0]).ci.is_some();
-            let small = self.incidents.get(&units[at].incident).is_none_or(|live| live.cis.len() <= SMALL);
-            let alone = bound && small;
+            let alone =
+                bound && self.incidents.get(&units[at].incident).is_none_or(|live| ALONE.contains(&live.cis.len()));
             let sure = !alone || found.surer[at] >= SURE;
             if let Some(of) = of.filter(|_| sure) {
                 let (head, place) = found.heads[of as usize];

@@ -360,10 +360,11 @@ impl Suspects {
             for &incident in awake.iter().chain(here) {
                 let Some(both) = all.get(&incident) else { continue };
                 let Some(claim) = both.own.or(both.via) else { continue };
-                let rates = both.rates(at);
+                let rates = both.rates(at, suspect.hops);
                 let root = (f64::from(fan_in) + 1.0).sqrt();
                 if (rates.0 + rates.1) / root < faint {
-                    let (own, via) = both.rates(earliest);
+                    // It has faded when it has for what hangs on the suspect.
+                    let (own, via) = both.rates(earliest, 1);
                     if (own + via) / root < faint {
                         faded.push(incident);
                     }
@@ -405,10 +406,12 @@ impl Both {
         Weight { own: mass(&self.own), via: mass(&self.via), fan_in }
     }
 
-    /// Alerts a second to be expected of its own ones, and of those that hang on it.
-    fn rates(&self, at: Timestamp) -> (f64, f64) {
+    /// Alerts a second to be expected, by so many hops from the suspect, of its own ones, and of those that hang on it.
+    /// What hangs on a CI that was hit may yet alert although that has ended: its last alert counts as if it fired.
+    fn rates(&self, at: Timestamp, hops: u32) -> (f64, f64) {
         let rate = |claim: &Option<Claim>| claim.as_ref().map_or(0.0, |claim| claim.pulse.rate(at));
-        (rate(&self.own), rate(&self.via))
+        let hit = self.own.as_ref().filter(|_| hops > 0).map_or(0.0, |own| own.pulse.rate_of_last(at));
+        (rate(&self.own).max(hit), rate(&self.via))
     }
 }
 
