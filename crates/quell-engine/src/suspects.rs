@@ -26,7 +26,8 @@ pub(crate) const KIN: f64 = 0.5;
 /// How strongly a CI hangs on its part of the estate.
 const PART: f64 = 0.85;
 
-/// What an alert counts for that has ended, beside one that fires: its sender says that all is well again.
+/// What an alert counts for that has ended, beside one that fires: its sender says that all is well again, though not for
+/// what hangs on its CI.
 const ENDED: f64 = 0.05;
 
 /// Dependents beyond which counting more of them changes nothing worth its cost.
