@@ -105,7 +105,7 @@ fn mistakes_say_file_place_found_and_allowed() {
         ],
     );
     check(
-        &with(rules, "threshold: 0.55", "threshold: 35"),
+        &with(rules, "threshold: 0.65", "threshold: 35"),
         &["rules/correlation.yaml: correlation.threshold: found 35; allowed: a number from 0 to 1"],
     );
     check(
