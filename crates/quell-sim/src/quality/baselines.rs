@@ -13,6 +13,9 @@ use super::files::Map;
 /// The window of all of them.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
+/// The window of those that wait for rules which wait for minutes.
+pub const LONG_WINDOW: Duration = Duration::from_secs(300);
+
 /// What a baseline may see of an alert.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
@@ -28,6 +31,13 @@ pub struct Seen<'a> {
 #[must_use]
 pub fn alone(alerts: &[Seen<'_>]) -> Vec<u64> {
     (0..alerts.len() as u64).collect()
+}
+
+/// Everything that came between two strokes of a clock that begins at `from`.
+#[must_use]
+pub fn time_bucket(alerts: &[Seen<'_>], from: Timestamp, width: Duration) -> Vec<u64> {
+    let bucket = |alert: &Seen<'_>| alert.at.since(from).as_secs() / width.as_secs().max(1);
+    alerts.iter().map(bucket).collect()
 }
 
 /// A new incident wherever nothing came for `gap`.

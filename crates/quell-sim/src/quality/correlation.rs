@@ -12,7 +12,7 @@ use std::time::Duration;
 use quell_cmdb::Graph;
 use quell_domain::{AlertId, CiId, Digest, Source, Timestamp};
 
-use super::baselines::{self, Scores, Seen, WINDOW};
+use super::baselines::{self, LONG_WINDOW, Scores, Seen, WINDOW};
 use super::cause::SETTLE;
 use super::files::{FolderFault, Map, Table};
 use super::measure::{Filed, PartitionScore, RankScore, most_often, partition, ranking, spoken_for};
@@ -22,8 +22,6 @@ use super::replay::{Replay, Variant, body};
 const VALID: Duration = Duration::from_secs(60);
 /// Rows may count from zero; the engine is then told of instants after this one.
 const EPOCH: Timestamp = Timestamp::from_seconds(1_700_000_000);
-/// The window of those baselines that wait for rules which wait for minutes.
-const LONG_WINDOW: Duration = Duration::from_secs(300);
 
 /// How well alerts are filed.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -111,7 +109,6 @@ pub fn measure(folder: &Path, variant: &Variant) -> Result<Correlation, FolderFa
     let seen: Vec<Seen<'_>> =
         alerts.iter().map(|alert| Seen { at: alert.at, entity: &alert.entity, label: &alert.label }).collect();
     let scored = |incidents: &[u64]| filing(&alerts, &decided, &incidents.iter().map(|&i| Some(i)).collect::<Vec<_>>());
-    let bucket = |seen: &Seen<'_>| seen.at.since(Timestamp::from_seconds(0)).as_secs() / LONG_WINDOW.as_secs();
     Ok(Correlation {
         digest: table.digest,
         alerts: alerts.len(),
@@ -122,7 +119,7 @@ pub fn measure(folder: &Path, variant: &Variant) -> Result<Correlation, FolderFa
         baselines: vec![
             ("every alert alone", scored(&baselines::alone(&seen))),
             ("time gap 60 s", scored(&baselines::time_gap(&seen, WINDOW))),
-            ("time bucket, 5 min", scored(&seen.iter().map(bucket).collect::<Vec<_>>())),
+            ("time bucket, 5 min", scored(&baselines::time_bucket(&seen, Timestamp::from_seconds(0), LONG_WINDOW))),
             ("topology ≤ 2 hops, 60 s", scored(&baselines::topology(&seen, &map, 2, WINDOW))),
             ("topology ≤ 2 hops, 5 min", scored(&baselines::topology(&seen, &map, 2, LONG_WINDOW))),
             ("same label, 60 s", scored(&baselines::same_label(seen.iter().copied(), WINDOW))),

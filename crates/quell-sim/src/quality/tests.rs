@@ -64,7 +64,7 @@ fn two_faults_apart_on_the_graph_are_two_incidents() {
 
 #[test]
 fn an_alert_told_again_counts_once_and_a_fault_in_another_ones_incident_has_no_cause() {
-    // Every row is told of h1, and the second fault has no place of its own.
+    // All but one are told of h1, and the second fault has no place of its own.
     let mut alerts = "alert_id,ts_s,entity,name,incident\n".to_owned();
     for at in 0..10 {
         alerts += &format!("{at},{},h1,HostDown,one\n", 10 + at);

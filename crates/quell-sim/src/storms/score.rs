@@ -12,12 +12,9 @@ use quell_cmdb::Graph;
 use quell_domain::{AlertId, CiId, Source};
 
 use super::{Options, Storm, files, storm, wire};
-use crate::quality::baselines::{self, Scores, Seen};
+use crate::quality::baselines::{self, LONG_WINDOW, Scores, Seen};
 use crate::quality::measure::{Filed, PartitionScore, RankScore, most_often, partition, ranking, spoken_for};
 use crate::quality::replay::{Replay, Variant};
-
-/// The window of the baselines: the rules of these estates wait for minutes, so that a shorter one would be no match.
-const WINDOW: Duration = Duration::from_secs(300);
 
 /// What was measured of one storm.
 #[derive(Clone, PartialEq, Debug)]
@@ -51,13 +48,12 @@ pub fn score(storm: &Storm, variant: &Variant) -> StormScore {
         let pairs = storm.episodes.iter().zip(incidents);
         partition(&pairs.map(|(e, &i)| Filed { fault: e.fault, incident: Some(i) }).collect::<Vec<_>>())
     };
-    let bucket = |seen: &Seen<'_>| seen.at.since(wire::START).as_secs() / WINDOW.as_secs();
     let baselines = vec![
-        ("time bucket, 5 min", scored(&seen.iter().map(bucket).collect::<Vec<_>>())),
+        ("time bucket, 5 min", scored(&baselines::time_bucket(&seen, wire::START, LONG_WINDOW))),
         ("time gap, 60 s", scored(&baselines::time_gap(&seen, baselines::WINDOW))),
-        ("same label, 5 min", scored(&baselines::same_label(seen.iter().copied(), WINDOW))),
+        ("same label, 5 min", scored(&baselines::same_label(seen.iter().copied(), LONG_WINDOW))),
         ("topology ≤ 2 hops, 60 s", scored(&baselines::topology(&seen, &map, 2, baselines::WINDOW))),
-        ("topology ≤ 2 hops, 5 min", scored(&baselines::topology(&seen, &map, 2, WINDOW))),
+        ("topology ≤ 2 hops, 5 min", scored(&baselines::topology(&seen, &map, 2, LONG_WINDOW))),
     ];
     let mut candidates: BTreeSet<&str> = storm.cmdb.cis().iter().map(|ci| ci.id.as_str()).collect();
     candidates.extend(storm.faults.iter().map(|fault| part(fault.root)));
